@@ -1,0 +1,35 @@
+.DEFAULT_GOAL := help
+.PHONY: help up down reset status test lint fmt sqlx relevance
+
+LOCAL := python3 deploy/local/local.py
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Fetch, build, start and fill everything on this machine; repeat it as often as you like
+	@$(LOCAL) up
+
+down: ## Stop what `make up` started
+	@$(LOCAL) down
+
+reset: ## Stop and delete the data; keep what was fetched
+	@$(LOCAL) reset
+
+status: ## Show what runs, and where
+	@$(LOCAL) status
+
+test: ## Run all tests, on servers of their own
+	@$(LOCAL) test -- deploy/local/test.sh
+
+lint: ## Run every static check (SQLX_CHECK=1: the recorded queries too)
+	@deploy/local/lint.sh
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+sqlx: ## Record the checked queries in .sqlx, after a change of SQL
+	@$(LOCAL) test -- deploy/local/sqlx.sh
+
+relevance: ## Measure search quality on the collections in DATA=folder
+	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
+	@$(LOCAL) test -- cargo run --release --locked --package tests --bin relevance -- "$(DATA)"

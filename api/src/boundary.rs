@@ -1,0 +1,175 @@
+//! What surrounds every request: its span, its id, its metrics, security headers, and the one place where an error is
+//! logged and turned into what the caller reads.
+
+use std::{sync::LazyLock, time::Instant};
+
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+};
+use prometheus::{HistogramVec, IntCounterVec};
+use shared::telemetry::metrics::{counters, histograms};
+use tracing::Span;
+use tracing_actix_web::{RequestId, RootSpanBuilder};
+
+use crate::{
+    error::{ApiError, Code},
+    pages,
+};
+
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("helpcenter_http_requests_total", "Requests answered, by route.", &["route", "method", "status"])
+});
+static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
+    histograms(
+        "helpcenter_http_request_duration_seconds",
+        "How long answers took, by route.",
+        &["route", "method"],
+        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
+    )
+});
+
+/// What pages may load: our own stylesheet, and images over https. No script at all.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' https: data:; font-src 'self'; \
+                           form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// The API answers with data only.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// A span with the route, never with the query: searches are nobody's business in a log.
+#[derive(Debug)]
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let request_id = request_id(request);
+        tracing::info_span!(
+            "http.request",
+            http.method = %request.method(),
+            http.route = tracing::field::Empty,
+            http.status_code = tracing::field::Empty,
+            request_id,
+        )
+    }
+
+    fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
+        match outcome {
+            Ok(response) => {
+                span.record("http.route", route(response));
+                span.record("http.status_code", response.status().as_u16());
+            }
+            Err(error) => {
+                span.record("http.status_code", error.as_response_error().status_code().as_u16());
+            }
+        }
+    }
+}
+
+/// Wraps every request.
+pub async fn boundary(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let request_id = request_id(&request);
+    let is_api = request.path().starts_with("/api/") || request.path().starts_with("/health/");
+    let is_https = request.app_data::<actix_web::web::Data<crate::Services>>().is_some_and(|s| s.config.public_url.starts_with("https://"));
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if response.response().error().is_some() {
+        response = explained(response, &request_id, is_api);
+    }
+    secure(response.headers_mut(), is_api, is_https);
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+    }
+    let (route, method) = (route(&response), method(&response));
+    REQUESTS.with_label_values(&[route.as_str(), method, response.status().as_str()]).inc();
+    DURATION.with_label_values(&[route.as_str(), method]).observe(started.elapsed().as_secs_f64());
+    Ok(response)
+}
+
+/// Replaces an error's answer by one that the caller can use, and logs what is ours.
+fn explained(response: ServiceResponse, request_id: &str, is_api: bool) -> ServiceResponse {
+    let foreign;
+    let error = match response.response().error() {
+        Some(error) => match error.as_error::<ApiError>() {
+            Some(ours) => ours,
+            None => {
+                foreign = translated(error);
+                &foreign
+            }
+        },
+        None => return response,
+    };
+    let cause = error.cause.as_ref().map(|cause| format!("{cause:#}")).unwrap_or_default();
+    match error.code.status() {
+        status if status.is_server_error() => tracing::error!(code = error.code.as_str(), cause, "http.failed"),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            tracing::warn!(target: "audit", code = error.code.as_str(), cause, route = route(&response), "http.denied");
+        }
+        _ if error.cause.is_some() => tracing::info!(code = error.code.as_str(), cause, "http.refused"),
+        _ => {}
+    }
+    let answer: HttpResponse = if is_api {
+        error.response(request_id.to_owned())
+    } else {
+        pages::error_page(response.request(), error, request_id)
+    };
+    response.into_response(answer)
+}
+
+/// Errors of the framework itself, such as a request that cannot be parsed.
+fn translated(error: &Error) -> ApiError {
+    let status = error.as_response_error().status_code();
+    let detail = "The request could not be understood. Check its address, headers and body.";
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::PayloadTooLarge, "The request is too large."),
+        StatusCode::NOT_FOUND => ApiError::not_found("There is nothing at this address."),
+        status if status.is_client_error() => ApiError::invalid(detail),
+        _ => ApiError::internal(anyhow::anyhow!("{error}")),
+    }
+}
+
+fn secure(headers: &mut HeaderMap, is_api: bool, is_https: bool) {
+    let policy = if is_api { DATA_POLICY } else { PAGE_POLICY };
+    let mut set = |name: HeaderName, value: &'static str| {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    };
+    set(header::CONTENT_SECURITY_POLICY, policy);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(header::REFERRER_POLICY, "strict-origin-when-cross-origin");
+    set(HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    // What one person sees is not for the next one behind the same proxy.
+    set(header::CACHE_CONTROL, "private, no-cache");
+    set(header::VARY, "Authorization, Cookie");
+    if is_https {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+}
+
+fn request_id(request: &ServiceRequest) -> String {
+    request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default()
+}
+
+/// The route's pattern; every address that no route knows counts as one, so that nobody can invent labels.
+fn route<B>(response: &ServiceResponse<B>) -> String {
+    response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned())
+}
+
+fn method<B>(response: &ServiceResponse<B>) -> &'static str {
+    match response.request().method().as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        _ => "other",
+    }
+}

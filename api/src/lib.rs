@@ -1,0 +1,92 @@
+//! The HTTP edge: extract, call one domain function, map to a response.
+//!
+//! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; [`error`] the one error type and its codes.
+
+pub mod boundary;
+pub mod caller;
+pub mod error;
+pub mod openapi;
+pub mod pages;
+pub mod routes;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use shared::{
+    auth::Authenticator,
+    clock::Clock,
+    config::{ApiConfig, AuthConfig},
+    db::Database,
+    embedding::Embedder,
+    telemetry::health::Health,
+};
+use tracing_actix_web::TracingLogger;
+
+/// Largest JSON or form body, in bytes.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Services {
+    /// The database.
+    pub database: Database,
+    /// The embedding model; none when it could not be loaded, and search then works by words alone.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// Checks credentials.
+    pub authenticator: Authenticator,
+    /// The clock.
+    pub clock: Clock,
+    /// The dependencies.
+    pub health: Health,
+    /// Addresses and limits.
+    pub config: Arc<ApiConfig>,
+    /// How long a sign-in lasts.
+    pub session_lifetime: Duration,
+}
+
+impl Services {
+    /// Puts the parts together.
+    pub fn new(
+        config: ApiConfig,
+        auth: &AuthConfig,
+        database: Database,
+        embedder: Option<Arc<dyn Embedder>>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
+        let pinged = database.clone();
+        let health = Health::new().check("database", move || {
+            let database = pinged.clone();
+            async move { database.ping().await }
+        });
+        Ok(Self {
+            database,
+            embedder,
+            authenticator,
+            clock,
+            health,
+            config: Arc::new(config),
+            session_lifetime: auth.session_lifetime,
+        })
+    }
+}
+
+/// Starts the server on a listener. It stops on SIGTERM and SIGINT, after open requests had time to finish.
+pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Server> {
+    let shutdown_seconds = services.config.shutdown_timeout.as_secs();
+    let services = web::Data::new(services);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(services.clone())
+            .configure(error::extractor_errors)
+            .configure(routes::configure)
+            .default_service(web::to(routes::not_found))
+            .wrap(from_fn(boundary::boundary))
+            .wrap(TracingLogger::<boundary::RequestSpan>::new())
+    })
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(shutdown_seconds)
+    .listen(listener)?
+    .run();
+    Ok(server)
+}

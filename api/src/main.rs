@@ -1,0 +1,46 @@
+//! The API's process: configuration, telemetry, services, run.
+
+use std::net::TcpListener;
+
+use anyhow::Context as _;
+use api::Services;
+use shared::{
+    clock::Clock,
+    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, TelemetryConfig},
+    db::Database,
+    embedding,
+    telemetry::{self, health},
+};
+use tokio_util::sync::CancellationToken;
+
+#[actix_web::main]
+async fn main() -> anyhow::Result<()> {
+    let telemetry = TelemetryConfig::from_env(9101)?;
+    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
+    telemetry::install_tls();
+    let config = ApiConfig::from_env()?;
+    let auth = AuthConfig::from_env()?;
+    let database = Database::open(&DatabaseConfig::from_env()?)?;
+    let embedder = match embedding::from_config(&EmbeddingConfig::from_env()?) {
+        Ok(embedder) => Some(embedder),
+        Err(error) => {
+            tracing::error!(%error, "api.embedding_model_missing: search works by words alone");
+            None
+        }
+    };
+    let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
+    let metrics = tokio::net::TcpListener::bind(telemetry.address)
+        .await
+        .with_context(|| format!("cannot listen on {}", telemetry.address))?;
+    tracing::info!(address = %config.address, public_url = %config.public_url, metrics = %telemetry.address, "api.started");
+
+    let services = Services::new(config, &auth, database.clone(), embedder, Clock::system())?;
+    let stop = CancellationToken::new();
+    let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));
+    api::serve(listener, services)?.await?;
+    stop.cancel();
+    probes.await?;
+    database.close().await;
+    tracing::info!("api.stopped");
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The OpenAPI document and a page to browse it.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::{HttpResponse, http::header, web};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+
+use crate::{
+    error,
+    routes::{self, described},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Help Center API",
+        description = "Articles, categories and search of a help center. What an answer holds depends on the caller's \
+                       tenant and roles; what a caller may not see looks like what does not exist.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(described::search, described::list, described::detail, described::tree),
+    components(schemas(
+        routes::SearchBody,
+        routes::SearchResponse,
+        routes::SearchResult,
+        routes::ArticlePage,
+        routes::ArticleLine,
+        routes::ArticleDetail,
+        routes::HeadingLine,
+        routes::Breadcrumb,
+        routes::CategoryTree,
+        routes::CategoryLine,
+        error::Problem,
+        error::Code
+    )),
+    modifiers(&Bearer),
+    security((), ("bearer" = []))
+)]
+struct ApiDocument;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description = Some(
+            "A token signed by the host application, or an API key (`hck_…`). Public help centers answer without.".to_owned(),
+        );
+        document
+            .components
+            .get_or_insert_with(Default::default)
+            .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| ApiDocument::openapi().to_pretty_json().unwrap_or_else(|_| "{}".to_owned()));
+
+static BROWSER: LazyLock<Arc<utoipa_swagger_ui::Config<'static>>> = LazyLock::new(|| {
+    Arc::new(utoipa_swagger_ui::Config::from("/api/openapi.json").validator_url("none").persist_authorization(false))
+});
+
+/// The page is a program of its own: its scripts and styles come from here, its requests go to here.
+const BROWSER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                              img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The OpenAPI 3.1 document, as JSON.
+pub fn json() -> &'static str {
+    &DOCUMENT
+}
+
+pub(crate) async fn document() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(json())
+}
+
+pub(crate) async fn index() -> Result<HttpResponse, error::ApiError> {
+    file("index.html")
+}
+
+pub(crate) async fn asset(name: web::Path<String>) -> Result<HttpResponse, error::ApiError> {
+    file(&name)
+}
+
+fn file(name: &str) -> Result<HttpResponse, error::ApiError> {
+    let found = utoipa_swagger_ui::serve(name, BROWSER.clone())
+        .map_err(|cause| error::ApiError::internal(anyhow::anyhow!("{cause}")))?
+        .ok_or_else(|| error::ApiError::not_found("There is no such file."))?;
+    Ok(HttpResponse::Ok()
+        .content_type(found.content_type)
+        .insert_header((header::CONTENT_SECURITY_POLICY, BROWSER_POLICY))
+        .body(found.bytes.to_vec()))
+}

@@ -1,0 +1,256 @@
+//! Articles.
+
+use std::collections::HashMap;
+
+use actix_web::web::{Data, Json, Path, Query};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared::{
+    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty},
+    markdown, pagination,
+};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{
+    Services,
+    caller::Reader,
+    error::{ApiError, Problem},
+};
+
+const DEFAULT_LIMIT: i64 = 20;
+const MAX_LIMIT: i64 = 100;
+
+/// Which articles to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Only this category and those below it, by slug.
+    category: Option<String>,
+    /// Only with this tag, by slug.
+    tag: Option<String>,
+    /// Only this difficulty: `BEGINNER`, `INTERMEDIATE` or `ADVANCED`.
+    difficulty: Option<String>,
+    /// Only this language, such as `en`.
+    locale: Option<String>,
+    /// How many at most, 1 to 100; 20 when left out.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<i64>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of articles.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ArticlePage {
+    /// Newest first.
+    results: Vec<ArticleLine>,
+    /// Ask for the next page with it; null on the last page.
+    next_cursor: Option<String>,
+}
+
+/// An article in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ArticleLine {
+    id: Uuid,
+    title: String,
+    slug: String,
+    /// Address of its page, from the root of the site.
+    url: String,
+    summary: String,
+    /// Name of its category.
+    category: Option<String>,
+    breadcrumb: Vec<Breadcrumb>,
+    difficulty_level: String,
+    locale: String,
+    view_count: i64,
+    /// helpful / votes; 0.5 without votes.
+    helpful_ratio: f64,
+    published_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A category on the way to an article, from the root on.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Breadcrumb {
+    pub(crate) name: String,
+    pub(crate) slug: String,
+}
+
+/// An article as its readers see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ArticleDetail {
+    #[serde(flatten)]
+    line: ArticleLine,
+    /// Markdown.
+    content: String,
+    /// The content as safe HTML: no script, whatever its author wrote.
+    html: String,
+    /// The headings of the content, in order.
+    headings: Vec<HeadingLine>,
+    tags: Vec<String>,
+    /// Number of the published revision, from 1.
+    revision: i32,
+    /// Raised by every change of the article.
+    version: i32,
+    last_reviewed_at: Option<DateTime<Utc>>,
+}
+
+/// A heading.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HeadingLine {
+    /// 1 to 6.
+    level: u8,
+    text: String,
+    /// The part of its address after `#`.
+    anchor: String,
+}
+
+/// Lists the articles that the caller may see, newest first.
+#[utoipa::path(
+    get, path = "/api/v2/help-center/articles/", tag = "Articles", operation_id = "listArticles",
+    params(ListQuery),
+    responses(
+        (status = 200, description = "A page of articles", body = ArticlePage),
+        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    query: Query<ListQuery>,
+) -> Result<Json<ArticlePage>, ApiError> {
+    let query = query.into_inner();
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
+    }
+    let after = query
+        .cursor
+        .as_deref()
+        .map(|cursor| pagination::decode::<(DateTime<Utc>, Uuid)>(cursor).ok_or_else(bad_cursor))
+        .transpose()?;
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let categories = query.category.as_deref().map(|slug| {
+        knowledge::category_by_slug(&tree, slug).map(knowledge::category_with_descendants).unwrap_or_default()
+    });
+    let filter = ArticleFilter {
+        categories,
+        tag: query.tag,
+        difficulty: query.difficulty.as_deref().map(parse_difficulty).transpose()?,
+        locale: query.locale,
+        order: knowledge::Order::Published,
+        after,
+        limit: limit + 1,
+    };
+    let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
+    let next_cursor = next_cursor(&mut articles, limit);
+    let paths = knowledge::breadcrumbs(&tree);
+    Ok(Json(ArticlePage { results: articles.into_iter().map(|a| line(a, &paths)).collect(), next_cursor }))
+}
+
+/// One article, by id or slug.
+#[utoipa::path(
+    get, path = "/api/v2/help-center/articles/{id}/", tag = "Articles", operation_id = "getArticle",
+    params(("id" = String, Path, description = "Id or slug")),
+    responses(
+        (status = 200, description = "The article", body = ArticleDetail),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn detail(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    id: Path<String>,
+) -> Result<Json<ArticleDetail>, ApiError> {
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let article = knowledge::article(&mut tx, &caller.roles, &id).await?.ok_or_else(|| {
+        ApiError::not_found("There is no article with this id or slug, or you may not see it.")
+    })?;
+    let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
+    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    drop(tx);
+    let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
+    Ok(Json(ArticleDetail {
+        line: line(article.summary, &knowledge::breadcrumbs(&tree)),
+        content: article.content,
+        html: rendered.html,
+        headings: rendered
+            .headings
+            .into_iter()
+            .map(|h| HeadingLine { level: h.level, text: h.text, anchor: h.anchor })
+            .collect(),
+        tags: article.tags,
+        revision: article.revision,
+        version: article.version,
+        last_reviewed_at: article.last_reviewed_at,
+    }))
+}
+
+/// Cuts the row off that was asked for only to see whether there is a next page.
+pub(crate) fn next_cursor(articles: &mut Vec<ArticleSummary>, limit: i64) -> Option<String> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if articles.len() <= limit {
+        return None;
+    }
+    articles.truncate(limit);
+    articles.last().map(|last| pagination::encode(&(last.published_at, last.id)))
+}
+
+/// Where a link of an article leads for this caller.
+pub(crate) fn link_target(
+    targets: &HashMap<String, Option<(String, String)>>,
+    destination: &str,
+) -> markdown::LinkTarget {
+    match targets.get(destination) {
+        None => markdown::LinkTarget::Keep,
+        Some(None) => markdown::LinkTarget::Broken,
+        Some(Some((slug, fragment))) if fragment.is_empty() => markdown::LinkTarget::Replace(article_url(slug)),
+        Some(Some((slug, fragment))) => markdown::LinkTarget::Replace(format!("{}#{fragment}", article_url(slug))),
+    }
+}
+
+pub(crate) fn bad_cursor() -> ApiError {
+    ApiError::invalid("`cursor` was not made by this list. Leave it out to begin with the first page.")
+}
+
+/// The address of an article's page.
+pub(crate) fn article_url(slug: &str) -> String {
+    format!("/articles/{slug}/")
+}
+
+/// The way from the root to a category that the caller may see.
+pub(crate) fn breadcrumb(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<Crumb>>) -> Vec<Breadcrumb> {
+    let path = category.and_then(|id| paths.get(&id));
+    path.into_iter().flatten().map(|c| Breadcrumb { name: c.name.clone(), slug: c.slug.clone() }).collect()
+}
+
+/// Reads a difficulty from a request.
+pub(crate) fn parse_difficulty(text: &str) -> Result<Difficulty, ApiError> {
+    text.parse().map_err(|problem| ApiError::invalid(format!("`difficulty`: {problem}.")))
+}
+
+fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> ArticleLine {
+    let breadcrumb = breadcrumb(article.category_id, paths);
+    ArticleLine {
+        id: article.id,
+        url: article_url(&article.slug),
+        helpful_ratio: article.helpful_ratio(),
+        title: article.title,
+        slug: article.slug,
+        summary: article.summary,
+        category: breadcrumb.last().map(|crumb| crumb.name.clone()),
+        breadcrumb,
+        difficulty_level: article.difficulty,
+        locale: article.locale,
+        view_count: article.view_count,
+        published_at: article.published_at,
+        updated_at: article.updated_at,
+    }
+}

@@ -1,0 +1,132 @@
+//! The whole URL table. A test walks it: every route must be here to exist, and says who may call it.
+
+mod articles;
+mod categories;
+mod health;
+mod search;
+
+pub(crate) use articles::{
+    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, bad_cursor, link_target, next_cursor,
+};
+pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
+pub(crate) use search::{SearchBody, SearchResponse, SearchResult};
+
+/// Where the OpenAPI document finds the descriptions that `#[utoipa::path]` makes.
+pub(crate) mod described {
+    pub(crate) use super::{
+        articles::{__path_detail, __path_list},
+        categories::__path_tree,
+        search::__path_search,
+    };
+}
+
+use actix_web::{HttpRequest, Resource, Route, http::Method, web};
+
+use crate::{
+    error::{ApiError, Code},
+    openapi, pages,
+};
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody; the answer holds nothing of a tenant but its name.
+    Open,
+    /// Whoever may read: the answer depends on tenant and roles.
+    Reader,
+}
+
+/// An address, a method, who may call it and what answers.
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The pattern, as in the OpenAPI document.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    handler: fn() -> Route,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} ({:?})", self.method, self.path, self.access)
+    }
+}
+
+/// Every route.
+#[rustfmt::skip]
+pub fn table() -> Vec<Endpoint> {
+    use Access::{Open, Reader};
+    let get = |path, access, handler| Endpoint { method: Method::GET, path, access, handler };
+    let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
+    vec![
+        // API
+        post("/api/v2/help-center/search/",        Reader, || web::post().to(search::search)),
+        get("/api/v2/help-center/articles/",       Reader, || web::get().to(articles::list)),
+        get("/api/v2/help-center/articles/{id}/",  Reader, || web::get().to(articles::detail)),
+        get("/api/v2/help-center/categories/",     Reader, || web::get().to(categories::tree)),
+        get("/api/openapi.json",                   Open,   || web::get().to(openapi::document)),
+        get("/api/docs/",                          Open,   || web::get().to(openapi::index)),
+        get("/api/docs/{file}",                    Open,   || web::get().to(openapi::asset)),
+        // Health
+        get("/health/live",                        Open,   || web::get().to(health::live)),
+        get("/health/ready",                       Open,   || web::get().to(health::ready)),
+        // Pages
+        get("/",                                   Reader, || web::get().to(pages::home)),
+        get("/search/",                            Reader, || web::get().to(pages::search)),
+        get("/categories/{slug}/",                 Reader, || web::get().to(pages::category)),
+        get("/articles/{slug}/",                   Reader, || web::get().to(pages::article)),
+        get("/sign-in/",                           Open,   || web::get().to(pages::sign_in_form)),
+        post("/sign-in/",                          Open,   || web::post().to(pages::sign_in)),
+        post("/sign-out/",                         Open,   || web::post().to(pages::sign_out)),
+        get("/assets/{file}",                      Open,   || web::get().to(pages::asset)),
+    ]
+}
+
+/// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
+/// without its final slash leads to the one with it.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    let mut paths: Vec<&'static str> = Vec::new();
+    for endpoint in table() {
+        if !paths.contains(&endpoint.path) {
+            paths.push(endpoint.path);
+        }
+    }
+    for path in paths {
+        let mut resource: Resource = web::resource(path).name(path);
+        let mut allow = Vec::new();
+        for endpoint in table().into_iter().filter(|endpoint| endpoint.path == path) {
+            allow.push(endpoint.method.to_string());
+            if endpoint.method == Method::GET {
+                allow.push(Method::HEAD.to_string());
+                resource = resource.route((endpoint.handler)().method(Method::HEAD));
+            }
+            resource = resource.route((endpoint.handler)());
+        }
+        let allow = allow.join(", ");
+        config.service(resource.default_service(web::to(move || method_not_allowed(allow.clone()))));
+        if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
+            config.service(web::resource(without_slash).to(add_slash));
+        }
+    }
+}
+
+/// What no route knows.
+pub(crate) async fn not_found() -> Result<&'static str, ApiError> {
+    Err(ApiError::not_found("There is nothing at this address. Check it for a typing error, or start from the home page."))
+}
+
+async fn method_not_allowed(allow: String) -> Result<&'static str, ApiError> {
+    let detail = format!("This address answers to {allow} only.");
+    Err(ApiError { allow: Some(allow), ..ApiError::new(Code::MethodNotAllowed, detail) })
+}
+
+/// 308 keeps method and body.
+async fn add_slash(request: HttpRequest) -> actix_web::HttpResponse {
+    let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+    // A path that begins with two slashes would be another host's address.
+    let path = request.uri().path().trim_start_matches('/');
+    actix_web::HttpResponse::PermanentRedirect()
+        .insert_header((actix_web::http::header::LOCATION, format!("/{path}/{query}")))
+        .finish()
+}

@@ -1,0 +1,109 @@
+//! `helpcenter`: the operator's command line.
+#![expect(clippy::print_stdout, reason = "what a command prints is its result")]
+
+mod access;
+mod demo;
+mod index;
+mod output;
+mod sync;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use shared::{
+    config::{DatabaseConfig, OwnerDatabaseConfig},
+    db::{self, Database},
+    telemetry,
+    tenancy::{self, Tenant},
+};
+
+/// Sets up, fills and looks after a help center. Configuration comes from the same environment variables as that of the
+/// services; docs/OPERATIONS.md lists them.
+#[derive(Parser)]
+#[command(name = "helpcenter", version, max_term_width = 100)]
+struct Arguments {
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the database's schema up to date (needs DATABASE_OWNER_URL beside DATABASE_URL).
+    Migrate,
+    /// Create the demonstration tenants, people and tokens; harmless to repeat.
+    SeedDemo,
+    /// Import a folder of Markdown, MDX and HTML files; harmless to repeat.
+    SyncDocumentation(sync::SyncArguments),
+    /// Show how far a tenant's articles are indexed.
+    IndexStatus(index::StatusArguments),
+    /// Create a tenant.
+    CreateTenant(access::TenantArguments),
+    /// Create a local account; its password is read from standard input.
+    CreateUser(access::UserArguments),
+    /// Create an API key and print it, this once.
+    CreateKey(access::KeyArguments),
+    /// Make an API key useless at once.
+    RevokeKey(access::RevokeArguments),
+}
+
+/// Says whose command it is.
+#[derive(clap::Args)]
+struct TenantArgument {
+    /// The tenant's slug.
+    #[arg(long, value_name = "SLUG")]
+    tenant: String,
+}
+
+impl TenantArgument {
+    async fn find(&self, database: &Database) -> anyhow::Result<Tenant> {
+        let mut registry = database.registry().await.context("the database cannot be reached")?;
+        tenancy::by_slug(&mut registry, &self.tenant).await?.with_context(|| {
+            format!("there is no tenant `{}`; create it with `helpcenter create-tenant {}`", self.tenant, self.tenant)
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    telemetry::install_tls();
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(code) => code,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let json = arguments.json;
+    let config = DatabaseConfig::from_env()?;
+    if matches!(arguments.command, Command::Migrate) {
+        db::migrate(&OwnerDatabaseConfig::from_env()?, &config.url).await.context("the schema was not brought up to date")?;
+        output::done(json, "The schema is up to date.", &serde_json::json!({ "migrated": true }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let database = Database::open(&config)?;
+    let code = match arguments.command {
+        Command::Migrate => ExitCode::SUCCESS,
+        Command::SeedDemo => demo::seed(&database, json).await?,
+        Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
+        Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
+        Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,
+        Command::CreateUser(arguments) => access::create_user(&database, arguments, json).await?,
+        Command::CreateKey(arguments) => access::create_key(&database, arguments, json).await?,
+        Command::RevokeKey(arguments) => access::revoke_key(&database, &arguments, json).await?,
+    };
+    database.close().await;
+    Ok(code)
+}
+
+/// A path as a person typed it, made absolute, so that its last part is a name.
+fn canonical(path: &PathBuf) -> anyhow::Result<PathBuf> {
+    std::fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()))
+}

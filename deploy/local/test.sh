@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The whole test suite. Runs under `local.py test`, which provides PostgreSQL, Valkey and the embedding model.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+: "${TEST_DATABASE_OWNER_URL:?run this through \`make test\`, which starts the servers it needs}"
+export SQLX_OFFLINE=true
+
+step() { printf '\n== %s\n' "$*"; }
+
+step 'build the programs (the tests start them)'
+cargo build --workspace --bins --locked
+
+step 'cargo test'
+cargo test --workspace --locked
+
+step 'make up, and its pages in a browser'
+deploy/local/browser.sh

@@ -1,0 +1,169 @@
+//! Who is calling, and how they prove it.
+//!
+//! Four kinds of caller end in one [`Principal`]: people with a token of the host application ([`jwt`]), people with a
+//! local account ([`session`], [`password`]), machines with an API key ([`api_key`]) and, where a tenant is public,
+//! anonymous visitors. Everything below this module knows principals only.
+
+pub mod api_key;
+pub mod jwt;
+pub mod password;
+mod secret;
+pub mod session;
+
+use std::fmt;
+
+pub use secret::Pepper;
+
+use crate::{clock::Clock, config::AuthConfig, db::Database, tenancy::TenantId};
+
+/// The audience roles of a caller: any strings of the host application, without `all`, which everybody has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Roles(Vec<String>);
+
+/// Most roles that a caller may have.
+pub const MAX_ROLES: usize = 64;
+/// Most characters in a role's name.
+pub const MAX_ROLE_LENGTH: usize = 100;
+
+impl Roles {
+    /// Nobody's roles: the caller sees only what is meant for `all`.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Checks the names: at most [`MAX_ROLES`], each of 1 to [`MAX_ROLE_LENGTH`] characters without control characters.
+    pub fn new(names: Vec<String>) -> Result<Self, String> {
+        if names.len() > MAX_ROLES {
+            return Err(format!("{} roles are too many; at most {MAX_ROLES} are allowed", names.len()));
+        }
+        if let Some(bad) = names
+            .iter()
+            .find(|n| n.is_empty() || n.chars().count() > MAX_ROLE_LENGTH || n.chars().any(char::is_control))
+        {
+            return Err(format!(
+                "{bad:?} is not a role; use 1 to {MAX_ROLE_LENGTH} characters without control characters"
+            ));
+        }
+        Ok(Self(names))
+    }
+
+    /// The names, for SQL.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether the caller has this role.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|role| role == name)
+    }
+}
+
+/// What a caller is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A visitor of a public help center.
+    Anonymous,
+    /// A person, by the host application's subject or by the id of a local account.
+    Person {
+        /// Stable within the tenant.
+        subject: String,
+        /// What to call them.
+        name: Option<String>,
+    },
+    /// A machine with an API key.
+    Machine {
+        /// The key's id.
+        key: uuid::Uuid,
+        /// What the key may do.
+        scopes: Vec<String>,
+    },
+}
+
+/// A caller: of which tenant, who, and with which roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The tenant that the credential belongs to. Never taken from a body or a query.
+    pub tenant: TenantId,
+    /// Who.
+    pub identity: Identity,
+    /// What decides which articles they see.
+    pub roles: Roles,
+}
+
+impl Principal {
+    /// A visitor without a credential.
+    pub fn anonymous(tenant: TenantId) -> Self {
+        Self { tenant, identity: Identity::Anonymous, roles: Roles::none() }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Person { .. } => f.write_str("person"),
+            Self::Machine { key, .. } => write!(f, "key:{key}"),
+        }
+    }
+}
+
+/// Why a credential was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Well-formed and once valid.
+    #[error("the credential has expired")]
+    Expired,
+    /// Malformed, forged, revoked, of an unknown tenant; the reason is for the log, never for the caller.
+    #[error("the credential is not valid: {0}")]
+    Invalid(&'static str),
+    /// The credential could not be checked just now.
+    #[error("the credential could not be checked")]
+    Database(#[from] sqlx::Error),
+    /// The host application's keys could not be fetched.
+    #[error("the signing keys could not be fetched")]
+    Keys(#[from] jwt::KeysError),
+}
+
+/// Turns credentials into principals.
+#[derive(Debug, Clone)]
+pub struct Authenticator {
+    database: Database,
+    tokens: jwt::Verifier,
+    pepper: Pepper,
+    clock: Clock,
+}
+
+impl Authenticator {
+    /// Prepares the checks; nothing is fetched yet.
+    pub fn new(config: &AuthConfig, database: Database, clock: Clock) -> Result<Self, jwt::KeysError> {
+        Ok(Self { database, tokens: jwt::Verifier::new(config)?, pepper: Pepper::new(config.pepper.clone()), clock })
+    }
+
+    /// Checks what came after `Authorization: Bearer`: an API key or a token of the host application.
+    pub async fn bearer(&self, credential: &str) -> Result<Principal, AuthError> {
+        if credential.starts_with(api_key::PREFIX) {
+            return api_key::authenticate(&self.database, &self.pepper, &self.clock, credential).await;
+        }
+        let claims = self.tokens.verify(credential, self.clock.now()).await?;
+        let mut registry = self.database.registry().await?;
+        let tenant = crate::tenancy::by_slug(&mut registry, &claims.tenant)
+            .await?
+            .ok_or(AuthError::Invalid("the token names no tenant of this deployment"))?;
+        let roles = Roles::new(claims.roles).map_err(|_| AuthError::Invalid("the token's roles are not usable"))?;
+        Ok(Principal {
+            tenant: tenant.id,
+            identity: Identity::Person { subject: claims.sub, name: claims.name },
+            roles,
+        })
+    }
+
+    /// Checks the cookie of a signed-in person.
+    pub async fn session(&self, cookie: &str) -> Result<Principal, AuthError> {
+        session::authenticate(&self.database, &self.pepper, &self.clock, cookie).await
+    }
+
+    /// What keys the hashes.
+    pub fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+}

@@ -1,0 +1,312 @@
+//! Configuration, read from the environment and from nowhere else.
+//!
+//! Each part of the product has its section: a struct whose fields say which variable they come from, in which unit and
+//! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+
+/// A variable that is missing or cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A variable without a default is not set.
+    #[error("{variable} is not set. {help}")]
+    Missing {
+        /// The variable's name.
+        variable: &'static str,
+        /// What to set it to.
+        help: &'static str,
+    },
+    /// A variable's value does not fit.
+    #[error("{variable} is wrong: {problem}")]
+    Invalid {
+        /// The variable's name.
+        variable: &'static str,
+        /// What is wrong, without the value when that is a secret.
+        problem: String,
+    },
+}
+
+/// How to reach PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// `DATABASE_URL`: the services' login, which owns no table.
+    pub url: SecretString,
+    /// `DATABASE_MAX_CONNECTIONS`: size of this process's pool. Default 10.
+    pub max_connections: u32,
+    /// `DATABASE_ACQUIRE_TIMEOUT_SECONDS`: how long to wait for a connection. Default 5.
+    pub acquire_timeout: Duration,
+    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`: when the server gives a statement up. Default 30.
+    pub statement_timeout: Duration,
+}
+
+impl DatabaseConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: secret("DATABASE_URL", "Example: postgres://helpcenter_service:password@localhost:5432/helpcenter")?,
+            max_connections: value_or("DATABASE_MAX_CONNECTIONS", 10)?,
+            acquire_timeout: seconds_or("DATABASE_ACQUIRE_TIMEOUT_SECONDS", 5)?,
+            statement_timeout: seconds_or("DATABASE_STATEMENT_TIMEOUT_SECONDS", 30)?,
+        })
+    }
+}
+
+/// How the schema's owner reaches PostgreSQL; only migrations need it.
+#[derive(Debug, Clone)]
+pub struct OwnerDatabaseConfig {
+    /// `DATABASE_OWNER_URL`: a login that may create roles and extensions.
+    pub url: SecretString,
+}
+
+impl OwnerDatabaseConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: secret(
+                "DATABASE_OWNER_URL",
+                "Migrations need a login that may create roles and extensions, for example the server's superuser.",
+            )?,
+        })
+    }
+}
+
+/// The queues.
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// `REDIS_URL`: any server that speaks the Redis protocol, version 7 or newer.
+    pub redis_url: SecretString,
+    /// `QUEUE_PREFIX`: what every key begins with, so that deployments can share a server. Default `helpcenter`.
+    pub prefix: String,
+    /// `QUEUE_LEASE_SECONDS`: how long a worker that went silent keeps its jobs. Default 15.
+    pub lease: Duration,
+    /// `QUEUE_REDIS_TIMEOUT_SECONDS`: how long to wait for a reply. Default 5.
+    pub redis_timeout: Duration,
+}
+
+impl QueueConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            redis_url: secret("REDIS_URL", "Example: redis://:password@localhost:6379")?,
+            prefix: value_or("QUEUE_PREFIX", "helpcenter".to_owned())?,
+            lease: seconds_or("QUEUE_LEASE_SECONDS", 15)?,
+            redis_timeout: seconds_or("QUEUE_REDIS_TIMEOUT_SECONDS", 5)?,
+        })
+    }
+}
+
+/// Who may call.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// `JWT_SECRET`: the secret that the host application signs HS256 tokens with, at least 32 bytes. Unset: HS256 tokens
+    /// are refused.
+    pub jwt_secret: Option<SecretString>,
+    /// `JWT_JWKS_URL`: where the host application publishes its RS256, ES256 or EdDSA keys. Unset: such tokens are refused.
+    pub jwks_url: Option<String>,
+    /// `JWT_ISSUER`: the only `iss` accepted, when set.
+    pub issuer: Option<String>,
+    /// `JWT_AUDIENCE`: the only `aud` accepted, when set.
+    pub audience: Option<String>,
+    /// `API_KEY_PEPPER`: keys the hashes of API keys and sessions, at least 32 bytes; kept out of the database.
+    pub pepper: SecretString,
+    /// `SESSION_HOURS`: how long a sign-in lasts. Default 12.
+    pub session_lifetime: Duration,
+}
+
+impl AuthConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            jwt_secret: optional_secret("JWT_SECRET")?,
+            jwks_url: optional("JWT_JWKS_URL")?,
+            issuer: optional("JWT_ISSUER")?,
+            audience: optional("JWT_AUDIENCE")?,
+            pepper: long_secret(
+                "API_KEY_PEPPER",
+                secret("API_KEY_PEPPER", "Set it to at least 32 random bytes, for example from `openssl rand -hex 32`.")?,
+            )?,
+            session_lifetime: Duration::from_secs(3600 * value_or("SESSION_HOURS", 12_u64)?),
+        })
+    }
+}
+
+impl AuthConfig {
+    /// The secret that demonstration tokens are signed with.
+    pub fn require_jwt_secret(&self) -> Result<&SecretString, ConfigError> {
+        self.jwt_secret.as_ref().ok_or(ConfigError::Missing {
+            variable: "JWT_SECRET",
+            help: "Set it to at least 32 random bytes, the same for the API.",
+        })
+    }
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// `API_ADDRESS`: where to listen. Default `127.0.0.1:8080`.
+    pub address: SocketAddr,
+    /// `PUBLIC_URL`: the address that people use, without a trailing slash. Default `http://` and `API_ADDRESS`.
+    pub public_url: String,
+    /// `DEFAULT_TENANT`: the slug of the tenant shown on host names that belong to no tenant. Default: none.
+    pub default_tenant: Option<String>,
+    /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
+    pub shutdown_timeout: Duration,
+}
+
+impl ApiConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let address = value_or("API_ADDRESS", SocketAddr::from(([127, 0, 0, 1], 8080)))?;
+        Ok(Self {
+            address,
+            public_url: value_or("PUBLIC_URL", format!("http://{address}"))?.trim_end_matches('/').to_owned(),
+            default_tenant: optional("DEFAULT_TENANT")?,
+            shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
+        })
+    }
+}
+
+/// The worker process.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// `WORKER_CONCURRENCY`: how many jobs of each queue run at once. Default 4.
+    pub concurrency: usize,
+    /// `WORKER_GRACE_SECONDS`: how long running jobs may take to finish after SIGTERM before they are handed back. Default 20.
+    pub grace: Duration,
+}
+
+impl WorkerConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self { concurrency: value_or("WORKER_CONCURRENCY", 4)?, grace: seconds_or("WORKER_GRACE_SECONDS", 20)? })
+    }
+}
+
+/// Which embedding model to use.
+#[derive(Debug, Clone)]
+pub struct EmbeddingConfig {
+    /// `EMBEDDING_PROVIDER`: `local`, the model in this process. Default `local`.
+    pub provider: EmbeddingProvider,
+    /// `EMBEDDING_MODEL_DIR`: the folder with the local model's `model.safetensors` and `tokenizer.json`; may be read-only.
+    pub model_dir: PathBuf,
+    /// `EMBEDDING_THREADS`: threads that the local model computes on for one call at a time; questions of one text have as
+    /// many again, so that they need not wait. Default: the cores that this process may use.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Where embeddings come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbeddingProvider {
+    /// all-MiniLM-L6-v2 in this process; no network.
+    Local,
+}
+
+impl FromStr for EmbeddingProvider {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            other => Err(format!("`{other}` is not a provider; the legal value is `local`")),
+        }
+    }
+}
+
+impl EmbeddingConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self {
+            provider: value_or("EMBEDDING_PROVIDER", EmbeddingProvider::Local)?,
+            model_dir: parsed("EMBEDDING_MODEL_DIR")?.ok_or(ConfigError::Missing {
+                variable: "EMBEDDING_MODEL_DIR",
+                help: "It names the folder of the embedding model, which `make up` fetches.",
+            })?,
+            threads: parsed("EMBEDDING_THREADS")?,
+        })
+    }
+}
+
+/// Logs, metrics and health.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// `METRICS_ADDRESS`: where `/metrics` and `/health/…` are served. Default: loopback, the port that the binary names.
+    pub address: SocketAddr,
+    /// `LOG_FORMAT`: `text` or `json`. Default `text`.
+    pub json_logs: bool,
+    /// `RUST_LOG`: which log lines to keep, in the syntax of tracing's `EnvFilter`. Default `info`.
+    pub filter: String,
+}
+
+impl TelemetryConfig {
+    /// Reads the section; `default_port` is the binary's own.
+    pub fn from_env(default_port: u16) -> Result<Self, ConfigError> {
+        let json_logs = match value_or("LOG_FORMAT", "text".to_owned())?.as_str() {
+            "json" => true,
+            "text" => false,
+            other => {
+                return Err(ConfigError::Invalid {
+                    variable: "LOG_FORMAT",
+                    problem: format!("`{other}` is neither `text` nor `json`"),
+                });
+            }
+        };
+        Ok(Self {
+            address: value_or("METRICS_ADDRESS", SocketAddr::from(([127, 0, 0, 1], default_port)))?,
+            json_logs,
+            filter: value_or("RUST_LOG", "info,sqlx::query=warn".to_owned())?,
+        })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn optional(variable: &'static str) -> Result<Option<String>, ConfigError> {
+    match std::env::var(variable) {
+        Ok(value) if value.trim().is_empty() => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(ConfigError::Invalid { variable, problem: "it is not valid UTF-8".to_owned() })
+        }
+    }
+}
+
+fn parsed<T: FromStr>(variable: &'static str) -> Result<Option<T>, ConfigError>
+where
+    T::Err: std::fmt::Display,
+{
+    optional(variable)?
+        .map(|text| text.parse().map_err(|e: T::Err| ConfigError::Invalid { variable, problem: e.to_string() }))
+        .transpose()
+}
+
+fn value_or<T: FromStr>(variable: &'static str, default: T) -> Result<T, ConfigError>
+where
+    T::Err: std::fmt::Display,
+{
+    Ok(parsed(variable)?.unwrap_or(default))
+}
+
+fn seconds_or(variable: &'static str, default: u64) -> Result<Duration, ConfigError> {
+    match value_or(variable, default)? {
+        0 => Err(ConfigError::Invalid { variable, problem: "it must be at least 1 second".to_owned() }),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
+}
+
+fn secret(variable: &'static str, help: &'static str) -> Result<SecretString, ConfigError> {
+    optional(variable)?.map(SecretString::from).ok_or(ConfigError::Missing { variable, help })
+}
+
+fn optional_secret(variable: &'static str) -> Result<Option<SecretString>, ConfigError> {
+    optional(variable)?.map(|value| long_secret(variable, SecretString::from(value))).transpose()
+}
+
+fn long_secret(variable: &'static str, value: SecretString) -> Result<SecretString, ConfigError> {
+    use secrecy::ExposeSecret as _;
+    if value.expose_secret().len() < 32 {
+        return Err(ConfigError::Invalid { variable, problem: "a secret needs at least 32 bytes".to_owned() });
+    }
+    Ok(value)
+}

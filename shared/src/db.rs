@@ -1,0 +1,173 @@
+//! The database: the pool, the tenant-bound transaction and the schema's migrations.
+//!
+//! [`TenantTx`] is the only way to a tenant's rows. Row-level security refuses them to any other transaction, and the
+//! functions of the domain slices take a `&mut TenantTx`, so that forgetting the tenant does not compile.
+
+use std::str::FromStr as _;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    migrate::Migrator,
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    config::{DatabaseConfig, OwnerDatabaseConfig},
+    tenancy::TenantId,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// What can go wrong while the schema is set up.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The server refused something.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A migration failed or was changed after it ran.
+    #[error(transparent)]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The services' URL names no user, or the owner's.
+    #[error("DATABASE_URL must name a login of its own for the services, different from that of DATABASE_OWNER_URL")]
+    ServiceLogin,
+}
+
+/// A pool of connections with the services' login.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+impl Database {
+    /// Opens the pool; connections are made when they are needed, so that a database that is down is not an error yet.
+    pub fn open(config: &DatabaseConfig) -> Result<Self, sqlx::Error> {
+        let timeout = config.statement_timeout.as_millis().to_string();
+        let options = PgConnectOptions::from_str(config.url.expose_secret())?
+            .application_name("helpcenter")
+            .options([
+                ("statement_timeout", timeout.as_str()),
+                ("idle_in_transaction_session_timeout", "60000"),
+                ("client_min_messages", "warning"),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction that sees and writes the rows of one tenant, in one round trip.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        // A UUID has no character that could end the literal.
+        let begin = format!("BEGIN; SELECT set_config('app.tenant_id', '{tenant}', true)");
+        Ok(TenantTx { transaction: self.pool.begin_with(AssertSqlSafe(begin)).await?, tenant })
+    }
+
+    /// A connection for single statements that belong to no tenant, such as looking a tenant up. See [`Self::untenanted`].
+    pub async fn registry(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        self.pool.acquire().await
+    }
+
+    /// Begins a transaction that belongs to no tenant. It reaches the registry of tenants, the scheduler's ticks and the
+    /// functions that move jobs along; touching a tenant's table in it is an error.
+    pub async fn untenanted(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.pool.begin().await
+    }
+
+    /// Opens a connection of its own that waits for notifications.
+    pub async fn listener(&self) -> Result<sqlx::postgres::PgListener, sqlx::Error> {
+        sqlx::postgres::PgListener::connect_with(&self.pool).await
+    }
+
+    /// Takes a connection out of the pool for as long as the caller keeps it, for session-wide locks.
+    pub async fn detached(&self) -> Result<PgConnection, sqlx::Error> {
+        Ok(self.pool.acquire().await?.detach())
+    }
+
+    /// Asks the server for a sign of life.
+    pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        self.pool.acquire().await?.ping().await
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A transaction bound to one tenant. Dropped without [`TenantTx::commit`], it is rolled back.
+#[derive(Debug)]
+pub struct TenantTx {
+    transaction: Transaction<'static, Postgres>,
+    tenant: TenantId,
+}
+
+impl TenantTx {
+    /// Whose rows this transaction sees.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// The connection, for the SQL of a `store` module.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// Makes the changes permanent.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+}
+
+/// Brings the schema up to date and makes sure that the services' login exists, is a member of `helpcenter_app` and has
+/// the password that `service` names.
+///
+/// Safe to run by several processes at once and any number of times.
+pub async fn migrate(owner: &OwnerDatabaseConfig, service: &SecretString) -> Result<(), MigrateError> {
+    let owner = PgConnectOptions::from_str(owner.url.expose_secret())?;
+    let password = password(service);
+    let service = PgConnectOptions::from_str(service.expose_secret())?;
+    if service.get_username() == owner.get_username() {
+        return Err(MigrateError::ServiceLogin);
+    }
+    let mut connection = owner.log_statements(tracing::log::LevelFilter::Off).connect().await?;
+    MIGRATOR.run(&mut connection).await?;
+    create_service_login(&mut connection, &service, &password).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// The password in a connection URL; empty when it has none, for servers that trust or know their clients otherwise.
+fn password(url: &SecretString) -> String {
+    let url = url::Url::parse(url.expose_secret()).ok();
+    let encoded = url.as_ref().and_then(url::Url::password).unwrap_or_default();
+    percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned()
+}
+
+async fn create_service_login(
+    connection: &mut PgConnection,
+    service: &PgConnectOptions,
+    password: &str,
+) -> Result<(), sqlx::Error> {
+    let login = service.get_username();
+    let mut transaction = connection.begin().await?;
+    // Roles belong to the whole server, so databases migrated side by side must take turns.
+    sqlx::query("select pg_advisory_xact_lock(hashtext('helpcenter roles'))").execute(&mut *transaction).await?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+        .bind(login)
+        .fetch_one(&mut *transaction)
+        .await?;
+    let quoted: String =
+        sqlx::query_scalar("select quote_ident($1)").bind(login).fetch_one(&mut *transaction).await?;
+    // Utility statements take no parameters: the server itself quotes what goes into them.
+    let password: String =
+        sqlx::query_scalar("select quote_literal($1)").bind(password).fetch_one(&mut *transaction).await?;
+    let verb = if exists { "alter" } else { "create" };
+    sqlx::raw_sql(AssertSqlSafe(format!("{verb} role {quoted} login inherit password {password}")))
+        .execute(&mut *transaction)
+        .await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("grant helpcenter_app to {quoted}"))).execute(&mut *transaction).await?;
+    transaction.commit().await
+}

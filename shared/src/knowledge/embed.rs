@@ -1,0 +1,119 @@
+//! Embedding passages, and finding those that are not.
+
+use pgvector::Vector;
+use uuid::Uuid;
+
+use super::{index, jobs::EmbedArticle, store};
+use crate::{
+    db::{Database, TenantTx},
+    embedding::{EmbedError, Embedder},
+    queue,
+    tenancy::TenantId,
+};
+
+/// How many passages are embedded between two commits: what a crash can cost at most.
+const BATCH: i64 = 32;
+
+/// Why embedding stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedArticleError {
+    /// The model.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// PostgreSQL.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Embeds the passages of a published revision that have no vector of this model yet; returns how many. Passages that
+/// disappear meanwhile are no error, and no connection is held while the model works.
+pub async fn embed_article(
+    database: &Database,
+    embedder: &dyn Embedder,
+    tenant: TenantId,
+    job: &EmbedArticle,
+) -> Result<usize, EmbedArticleError> {
+    let model = embedder.model().to_string();
+    let mut embedded = 0;
+    loop {
+        let mut tx = database.tenant(tenant).await?;
+        let missing = store::passages_without_embedding(&mut tx, job.revision_id, &model, BATCH).await?;
+        drop(tx);
+        if missing.is_empty() {
+            return Ok(embedded);
+        }
+        let (ids, texts): (Vec<Uuid>, Vec<String>) = missing.into_iter().unzip();
+        let vectors = embedder.embed(texts).await?;
+        let vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector::from(v.into_vec())).collect();
+        let mut tx = database.tenant(tenant).await?;
+        store::insert_embeddings(&mut tx, &ids, &model, &vectors).await?;
+        tx.commit().await?;
+        embedded += ids.len();
+    }
+}
+
+/// What reconciliation found and had repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reconciled {
+    /// Articles whose passages were missing or of another revision.
+    pub reindexed: usize,
+    /// Articles for which an embedding job was missing.
+    pub enqueued: usize,
+}
+
+/// Repairs drift: articles whose passages are not of the revision that readers see, and passages without an embedding for
+/// which no job is open. A job that became a dead letter within a day is left to a human.
+pub async fn reconcile(
+    database: &Database,
+    tenant: TenantId,
+    model: &str,
+) -> Result<Reconciled, sqlx::Error> {
+    let mut found = Reconciled::default();
+    let mut tx = database.tenant(tenant).await?;
+    let stale = store::articles_with_stale_passages(&mut tx).await?;
+    drop(tx);
+    for article_id in stale {
+        let mut tx = database.tenant(tenant).await?;
+        index::refresh(&mut tx, article_id).await?;
+        tx.commit().await?;
+        found.reindexed += 1;
+    }
+    let mut tx = database.tenant(tenant).await?;
+    for (article_id, revision_id) in store::revisions_to_embed(&mut tx, model, EMBED_JOB).await? {
+        queue::enqueue(&mut tx, &EmbedArticle { article_id, revision_id }).await?;
+        found.enqueued += 1;
+    }
+    tx.commit().await?;
+    Ok(found)
+}
+
+const EMBED_JOB: &str = <EmbedArticle as queue::Job>::NAME;
+
+/// How far a tenant's published articles are indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct IndexStatus {
+    /// Published articles.
+    pub articles: i64,
+    /// Published articles of which every passage has an embedding.
+    pub embedded_articles: i64,
+    /// Their passages, titles included.
+    pub passages: i64,
+    /// Passages with an embedding.
+    pub embedded_passages: i64,
+    /// Embedding jobs that are not finished.
+    pub open_jobs: i64,
+    /// Embedding jobs that were given up.
+    pub dead_jobs: i64,
+}
+
+impl IndexStatus {
+    /// Whether search by meaning knows every published article.
+    pub fn is_complete(&self) -> bool {
+        self.embedded_articles == self.articles
+    }
+}
+
+/// Counts what is indexed.
+pub async fn index_status(tx: &mut TenantTx) -> Result<IndexStatus, sqlx::Error> {
+    store::index_status(tx, EMBED_JOB).await
+}

@@ -1,0 +1,26 @@
+//! The knowledge base: articles, their revisions, categories and tags; how files become articles, and articles passages.
+//!
+//! The text of an article lives in its revisions. `published_revision_id` is what readers see, `latest_revision_id` what
+//! authors edit. Publishing a revision replaces the article's passages in the same transaction, so that keyword search
+//! knows it at once, and enqueues [`EmbedArticle`], so that semantic search follows.
+//!
+//! Who sees an article is decided by the SQL function `article_is_visible` alone.
+
+mod article;
+pub mod chunk;
+pub mod embed;
+pub mod import;
+mod index;
+mod jobs;
+mod read;
+pub mod slug;
+mod store;
+
+pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
+pub use embed::{IndexStatus, index_status};
+pub use jobs::{EmbedArticle, ReconcileEmbeddings};
+pub(crate) use read::helpful_ratio;
+pub use read::{
+    ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
+    category_by_slug, category_with_descendants, link_targets,
+};

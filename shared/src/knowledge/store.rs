@@ -1,0 +1,525 @@
+//! The SQL of writing and indexing articles. Reading is in `read.rs`.
+
+use pgvector::Vector;
+use uuid::Uuid;
+
+use super::{
+    article::{ArticleProperties, ArticleText},
+    chunk::Passage,
+    embed::IndexStatus,
+};
+use crate::db::TenantTx;
+
+/// Joins heading paths for their way into SQL, where arrays of arrays must be rectangular.
+const PATH_SEPARATOR: &str = "\u{1f}";
+
+/// The text of a published article, and how it is to be indexed.
+pub(super) struct PublishedText {
+    pub(super) article_id: Uuid,
+    pub(super) revision_id: Uuid,
+    pub(super) title: String,
+    pub(super) content: String,
+    pub(super) locale: String,
+}
+
+/// `None`: the article is not published, or gone.
+pub(super) async fn published_text(tx: &mut TenantTx, article_id: Uuid) -> Result<Option<PublishedText>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        PublishedText,
+        "select a.id as article_id, r.id as revision_id, r.title, r.content, a.locale
+         from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
+         where a.tenant_id = $1 and a.id = $2 and a.status = 'PUBLISHED'",
+        tenant,
+        article_id
+    )
+    .fetch_optional(tx.connection())
+    .await
+}
+
+/// Takes an article out of search at once.
+pub(super) async fn delete_passages(tx: &mut TenantTx, article_id: Uuid) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("delete from passages where tenant_id = $1 and article_id = $2", tenant, article_id)
+        .execute(tx.connection())
+        .await?;
+    sqlx::query!("delete from search_documents where tenant_id = $1 and article_id = $2", tenant, article_id)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Writes the passages of a published text (ordinal 0 is the title) and its term statistics. One statement each: the
+/// statistics' triggers count whole articles.
+pub(super) async fn insert_passages(
+    tx: &mut TenantTx,
+    text: &PublishedText,
+    passages: &[Passage],
+) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let ordinals: Vec<i32> = passages.iter().map(|p| p.ordinal + 1).collect();
+    let paths: Vec<String> = passages.iter().map(|p| p.heading_path.join(PATH_SEPARATOR)).collect();
+    let anchors: Vec<Option<String>> = passages.iter().map(|p| p.anchor.clone()).collect();
+    let bodies: Vec<String> = passages.iter().map(|p| p.text.clone()).collect();
+    let contexts: Vec<String> = passages.iter().map(|p| p.contextual_text(&text.title)).collect();
+    sqlx::query!(
+        "with indexed (configuration) as (select text_search_configuration($4)),
+              tagged (names) as (
+                  select coalesce(string_agg(t.name, ' '), '') from article_tags at
+                  join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+                  where at.tenant_id = $1 and at.article_id = $2),
+              cut (ordinal, path, anchor, body, context) as (
+                  select 0, '', null::text, $5, $5
+                  union all
+                  select * from unnest($6::integer[], $7::text[], $8::text[], $9::text[], $10::text[]))
+         insert into passages (tenant_id, article_id, revision_id, ordinal, heading_path, anchor, body, context, tsv)
+         select $1, $2, $3, ordinal, string_to_array(path, $11), anchor, body, context,
+                setweight(to_tsvector(configuration, $5), 'A')
+                || setweight(to_tsvector(configuration, replace(path, $11, ' ')), 'B')
+                || case when ordinal = 0 then setweight(to_tsvector(configuration, names), 'D')
+                        else setweight(to_tsvector(configuration, body), 'C') end
+         from cut, indexed, tagged",
+        tenant,
+        text.article_id,
+        text.revision_id,
+        text.locale,
+        text.title,
+        &ordinals,
+        &paths,
+        &anchors as &[Option<String>],
+        &bodies,
+        &contexts,
+        PATH_SEPARATOR
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!(
+        "with indexed (configuration) as (select text_search_configuration($4)),
+              title (lexeme, occurrences) as (
+                  select lexeme, cardinality(positions) from indexed, unnest(to_tsvector(configuration, $5))),
+              body (lexeme, occurrences) as (
+                  select lexeme, sum(cardinality(positions))
+                  from indexed, unnest($6::text[]) as part, unnest(to_tsvector(configuration, part)) group by lexeme)
+         insert into search_documents
+             (tenant_id, article_id, revision_id, title_terms, body_terms, title_length, body_length)
+         select $1, $2, $3,
+                coalesce((select jsonb_object_agg(lexeme, occurrences) from title), '{}'),
+                coalesce((select jsonb_object_agg(lexeme, occurrences) from body), '{}'),
+                coalesce((select sum(occurrences) from title), 0),
+                coalesce((select sum(occurrences) from body), 0)",
+        tenant,
+        text.article_id,
+        text.revision_id,
+        text.locale,
+        text.title,
+        &passages.iter().map(|p| format!("{}\n{}", p.heading_path.join("\n"), p.text)).collect::<Vec<_>>()
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Passages of the revision that have no embedding of this model: id and the text to embed.
+pub(super) async fn passages_without_embedding(
+    tx: &mut TenantTx,
+    revision_id: Uuid,
+    model: &str,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "select p.id, p.context from passages p
+         where p.tenant_id = $1 and p.revision_id = $2
+           and not exists (select from passage_embeddings e
+                           where e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $3)
+         order by p.ordinal limit $4",
+        tenant,
+        revision_id,
+        model,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.context)).collect())
+}
+
+/// Stores embeddings of passages that still exist; one that is there already stays.
+pub(super) async fn insert_embeddings(
+    tx: &mut TenantTx,
+    passages: &[Uuid],
+    model: &str,
+    embeddings: &[Vector],
+) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query(
+        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
+         select $1, p.id, $3, new.embedding
+         from unnest($2::uuid[], $4::vector[]) as new (passage_id, embedding)
+         join passages p on p.tenant_id = $1 and p.id = new.passage_id
+         for key share of p
+         on conflict do nothing",
+    )
+    .bind(tenant)
+    .bind(passages)
+    .bind(model)
+    .bind(embeddings) // unchecked, because the checked macros know no arrays of vectors
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Published articles whose passages are missing or of another revision than readers see, and unpublished ones that still
+/// have passages.
+pub(super) async fn articles_with_stale_passages(tx: &mut TenantTx) -> Result<Vec<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select a.id from articles a
+         left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
+         where a.tenant_id = $1
+           and (case when a.status = 'PUBLISHED' then a.published_revision_id end) is distinct from d.revision_id",
+        tenant
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// Revisions that readers see, with passages that have no embedding of this model, for which no job is open and none became
+/// a dead letter within a day.
+pub(super) async fn revisions_to_embed(
+    tx: &mut TenantTx,
+    model: &str,
+    job: &str,
+) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "select distinct p.article_id, p.revision_id from passages p
+         where p.tenant_id = $1
+           and not exists (select from passage_embeddings e
+                           where e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $2)
+           and not exists (select from outbox o
+                           where o.tenant_id = p.tenant_id and o.job = $3 and o.unique_key = p.revision_id::text
+                             and (o.dead_at is null or o.dead_at > now() - interval '1 day'))",
+        tenant,
+        model,
+        job
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.article_id, r.revision_id)).collect())
+}
+
+pub(super) async fn index_status(tx: &mut TenantTx, job: &str) -> Result<IndexStatus, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        IndexStatus,
+        r#"with passage as (
+               select p.article_id, exists (select from passage_embeddings e
+                                            where e.tenant_id = p.tenant_id and e.passage_id = p.id) as embedded
+               from passages p where p.tenant_id = $1),
+           article as (
+               select a.id, coalesce(bool_and(p.embedded), false) as embedded
+               from articles a left join passage p on p.article_id = a.id
+               where a.tenant_id = $1 and a.status = 'PUBLISHED' group by a.id)
+           select (select count(*) from article) as "articles!",
+                  (select count(*) from article where embedded) as "embedded_articles!",
+                  (select count(*) from passage) as "passages!",
+                  (select count(*) from passage where embedded) as "embedded_passages!",
+                  (select count(*) from outbox where tenant_id = $1 and job = $2 and dead_at is null) as "open_jobs!",
+                  (select count(*) from outbox where tenant_id = $1 and job = $2 and dead_at is not null) as "dead_jobs!""#,
+        tenant,
+        job
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
+/// An article as its import keeps it: what a file is compared with.
+pub(super) struct SourcedArticle {
+    pub(super) id: Uuid,
+    pub(super) slug: String,
+    pub(super) title: String,
+    pub(super) summary: String,
+    pub(super) content: String,
+    pub(super) category_id: Option<Uuid>,
+    pub(super) difficulty: String,
+    pub(super) target_roles: Vec<String>,
+    pub(super) locale: String,
+    pub(super) status: String,
+    pub(super) review_due_on: Option<chrono::NaiveDate>,
+    pub(super) front_matter: serde_json::Value,
+    pub(super) tags: Vec<String>,
+}
+
+/// The article that a source keeps for a file.
+pub(super) async fn sourced_article(
+    tx: &mut TenantTx,
+    source: &str,
+    path: &str,
+) -> Result<Option<SourcedArticle>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        SourcedArticle,
+        r#"select a.id, a.slug, r.title, r.summary, r.content, a.category_id,
+                  a.difficulty, a.target_roles, a.locale, a.status, a.review_due_on,
+                  a.source_front_matter as front_matter,
+                  array(select t.name from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+                        where at.tenant_id = a.tenant_id and at.article_id = a.id order by t.name) as "tags!"
+           from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.latest_revision_id
+           where a.tenant_id = $1 and a.source = $2 and a.source_path = $3 for update of a"#,
+        tenant,
+        source,
+        path
+    )
+    .fetch_optional(tx.connection())
+    .await
+}
+
+/// Id and file of every article that a source keeps and that is not archived.
+pub(super) async fn sourced_articles(tx: &mut TenantTx, source: &str) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r#"select id, source_path as "source_path!" from articles
+           where tenant_id = $1 and source = $2 and source_path is not null and status <> 'ARCHIVED'"#,
+        tenant,
+        source
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.source_path)).collect())
+}
+
+/// Creates an article without text for an imported file; its first revision follows in the same transaction.
+pub(super) async fn insert_article(
+    tx: &mut TenantTx,
+    slug: &str,
+    source: &str,
+    path: &str,
+) -> Result<Uuid, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "insert into articles (tenant_id, slug, source, source_path) values ($1, $2, $3, $4) returning id",
+        tenant,
+        slug,
+        source,
+        path
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
+/// Whether another article of the tenant has this slug.
+pub(super) async fn slug_is_taken(tx: &mut TenantTx, slug: &str, by_other_than: Option<Uuid>) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        r#"select exists (select from articles where tenant_id = $1 and slug = $2 and id is distinct from $3) as "taken!""#,
+        tenant,
+        slug,
+        by_other_than
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
+/// Adds a revision and makes it the latest.
+pub(super) async fn insert_revision(
+    tx: &mut TenantTx,
+    article_id: Uuid,
+    text: &ArticleText,
+    author: &str,
+    note: &str,
+) -> Result<Uuid, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let id = sqlx::query_scalar!(
+        "insert into revisions (tenant_id, article_id, number, title, summary, content, author, note)
+         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7
+         from revisions where tenant_id = $1 and article_id = $2
+         returning id",
+        tenant,
+        article_id,
+        text.title,
+        text.summary,
+        text.content,
+        author,
+        note
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    sqlx::query!(
+        "update articles set latest_revision_id = $3 where tenant_id = $1 and id = $2",
+        tenant,
+        article_id,
+        id
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(id)
+}
+
+/// Sets an article's properties; one whose status is published shows its latest revision from now on.
+pub(super) async fn update_properties(
+    tx: &mut TenantTx,
+    article_id: Uuid,
+    slug: &str,
+    properties: &ArticleProperties,
+) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "update articles set slug = $3, category_id = $4, difficulty = $5, target_roles = $6, locale = $7, status = $8,
+             review_due_on = $9, source_front_matter = $10, version = version + 1, updated_at = now(),
+             published_revision_id = case when $8 = 'PUBLISHED' then latest_revision_id else published_revision_id end,
+             published_at = case when $8 = 'PUBLISHED' then coalesce(published_at, now()) else published_at end
+         where tenant_id = $1 and id = $2",
+        tenant,
+        article_id,
+        slug,
+        properties.category_id,
+        properties.difficulty.as_str(),
+        &properties.target_roles,
+        properties.locale,
+        properties.status.as_str(),
+        properties.review_due_on,
+        properties.front_matter
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Archives an article.
+pub(super) async fn archive(tx: &mut TenantTx, article_id: Uuid) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "update articles set status = 'ARCHIVED', version = version + 1, updated_at = now()
+         where tenant_id = $1 and id = $2",
+        tenant,
+        article_id
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Gives an article exactly these tags: name and slug of each. Tags that do not exist are created.
+pub(super) async fn set_tags(tx: &mut TenantTx, article_id: Uuid, tags: &[(String, String)]) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let (names, slugs): (Vec<String>, Vec<String>) = tags.iter().cloned().unzip();
+    sqlx::query!(
+        "insert into tags (tenant_id, name, slug)
+         select distinct on (slug) $1::uuid, name, slug from unnest($2::text[], $3::text[]) as new (name, slug)
+         order by slug, name on conflict do nothing",
+        tenant,
+        &names,
+        &slugs
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!(
+        "delete from article_tags at using tags t
+         where at.tenant_id = $1 and at.article_id = $2 and t.tenant_id = at.tenant_id and t.id = at.tag_id
+           and t.slug <> all ($3)",
+        tenant,
+        article_id,
+        &slugs
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!(
+        "insert into article_tags (tenant_id, article_id, tag_id)
+         select $1, $2, id from tags where tenant_id = $1 and slug = any ($3) on conflict do nothing",
+        tenant,
+        article_id,
+        &slugs
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The category that a source keeps for a folder.
+pub(super) async fn sourced_category(
+    tx: &mut TenantTx,
+    source: &str,
+    path: &str,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select id from categories where tenant_id = $1 and source = $2 and source_path = $3",
+        tenant,
+        source,
+        path
+    )
+    .fetch_optional(tx.connection())
+    .await
+}
+
+/// The category with this slug.
+pub(super) async fn category_id(tx: &mut TenantTx, slug: &str) -> Result<Option<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!("select id from categories where tenant_id = $1 and slug = $2", tenant, slug)
+        .fetch_optional(tx.connection())
+        .await
+}
+
+/// A category to be created.
+pub(super) struct NewCategory<'a> {
+    pub(super) parent_id: Option<Uuid>,
+    pub(super) name: &'a str,
+    pub(super) slug: &'a str,
+    pub(super) source: Option<(&'a str, &'a str)>,
+}
+
+/// Creates a category, unless its slug or folder has one already; then `None`.
+pub(super) async fn insert_category(tx: &mut TenantTx, new: &NewCategory<'_>) -> Result<Option<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "insert into categories (tenant_id, parent_id, name, slug, source, source_path) values ($1, $2, $3, $4, $5, $6)
+         on conflict do nothing returning id",
+        tenant,
+        new.parent_id,
+        new.name,
+        new.slug,
+        new.source.map(|(source, _)| source),
+        new.source.map(|(_, path)| path)
+    )
+    .fetch_optional(tx.connection())
+    .await
+}
+
+/// Where a link of an article leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Link {
+    pub(super) destination: String,
+    pub(super) fragment: String,
+    pub(super) target: Option<Uuid>,
+}
+
+/// Replaces the links of an article where they differ.
+pub(super) async fn set_links(tx: &mut TenantTx, article_id: Uuid, links: &[Link]) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let destinations: Vec<String> = links.iter().map(|l| l.destination.clone()).collect();
+    let fragments: Vec<String> = links.iter().map(|l| l.fragment.clone()).collect();
+    let targets: Vec<Option<Uuid>> = links.iter().map(|l| l.target).collect();
+    sqlx::query!(
+        "delete from article_links where tenant_id = $1 and article_id = $2 and destination <> all ($3)",
+        tenant,
+        article_id,
+        &destinations
+    )
+    .execute(tx.connection())
+    .await?;
+    sqlx::query!(
+        "insert into article_links as l (tenant_id, article_id, destination, fragment, target_article_id)
+         select $1, $2, * from unnest($3::text[], $4::text[], $5::uuid[])
+         on conflict (tenant_id, article_id, destination) do update
+         set fragment = excluded.fragment, target_article_id = excluded.target_article_id
+         where (l.fragment, l.target_article_id) is distinct from (excluded.fragment, excluded.target_article_id)",
+        tenant,
+        article_id,
+        &destinations,
+        &fragments,
+        &targets as &[Option<Uuid>]
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

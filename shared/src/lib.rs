@@ -1,0 +1,29 @@
+//! The help center's core: everything that api, worker, scheduler and command line share.
+//!
+//! Domain slices, each with its own documentation, SQL (`store.rs`) and job payloads (`jobs.rs`):
+//!
+//! | module | what |
+//! |---|---|
+//! | [`knowledge`] | articles, revisions, categories, tags, import, and how text becomes passages |
+//! | [`search`] | the keyword and the semantic arm, their fusion, snippets |
+//!
+//! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
+//! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
+//! [`telemetry`].
+//!
+//! This crate knows nothing of HTTP servers; only [`queue`] knows apalis.
+
+pub mod audit;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod embedding;
+pub mod knowledge;
+pub mod markdown;
+pub mod pagination;
+pub mod queue;
+pub mod scheduling;
+pub mod search;
+pub mod telemetry;
+pub mod tenancy;

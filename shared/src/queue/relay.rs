@@ -1,0 +1,169 @@
+//! The relay: from the outbox table to Redis, at least once.
+//!
+//! Woken by NOTIFY when a transaction with jobs commits, and by the clock in case a notification was missed. Several
+//! relays share the work (`for update skip locked`). Pushing is idempotent by id, so a relay that dies between push and
+//! commit does no harm.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Queue, QueueStore, RedisError, metrics, outbox};
+use crate::db::Database;
+
+const BATCH: i32 = 500;
+/// How long to wait for a notification before looking anyway.
+const POLL: Duration = Duration::from_secs(1);
+/// How often a page of long-relayed jobs is checked against Redis, and how old they must be.
+const AUDIT_EVERY: Duration = Duration::from_secs(15);
+const AUDIT_AGE: Duration = Duration::from_secs(60);
+const AUDIT_PAGE: i32 = 1000;
+
+/// Why a round of the relay ended early; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// PostgreSQL.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// Redis.
+    #[error("redis: {0}")]
+    Redis(#[from] RedisError),
+}
+
+/// Relays until cancelled. Errors are logged and waited out with backoff; nothing is lost meanwhile.
+pub async fn run(database: Database, store: QueueStore, stop: CancellationToken) {
+    let mut relay = Relay::new(database, store);
+    let mut failures = 0;
+    while !stop.is_cancelled() {
+        match stop.run_until_cancelled(relay.serve(&mut failures)).await {
+            None => break,
+            Some(Ok(never)) => match never {},
+            Some(Err(error)) => {
+                failures += 1;
+                metrics::RELAY_FAILURES.inc();
+                let wait = super::Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) }
+                    .delay(failures, rand::random());
+                tracing::warn!(%error, failures, retry_in_ms = wait.as_millis(), "queue.relay.paused");
+                let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+            }
+        }
+    }
+}
+
+/// Relays everything that is waiting now; for tests and for commands that want to see the effect.
+pub async fn once(database: &Database, store: &QueueStore) -> Result<usize, RelayError> {
+    let relay = Relay::new(database.clone(), store.clone());
+    relay.notice_lost_memory().await?;
+    relay.drain().await
+}
+
+/// Makes sure that Redis knows every job that was relayed at least `older_than` ago, and sends those again that it forgot;
+/// returns how many. The relay does this by itself, a page at a time; for tests and for commands that want it done now.
+pub async fn audit(database: &Database, store: &QueueStore, older_than: Duration) -> Result<usize, RelayError> {
+    let mut relay = Relay::new(database.clone(), store.clone());
+    let mut missing = 0;
+    loop {
+        missing += relay.audit_page(older_than).await?;
+        if relay.audit_after.is_nil() {
+            return Ok(missing);
+        }
+    }
+}
+
+struct Relay {
+    database: Database,
+    store: QueueStore,
+    audit_after: Uuid,
+    audited_at: tokio::time::Instant,
+}
+
+impl Relay {
+    fn new(database: Database, store: QueueStore) -> Self {
+        Self { database, store, audit_after: Uuid::nil(), audited_at: tokio::time::Instant::now() }
+    }
+
+    async fn serve(&mut self, failures: &mut u32) -> Result<std::convert::Infallible, RelayError> {
+        let mut listener = self.database.listener().await?;
+        listener.listen("outbox").await?;
+        loop {
+            self.notice_lost_memory().await?;
+            self.drain().await?;
+            if self.audited_at.elapsed() >= AUDIT_EVERY {
+                self.audit_page(AUDIT_AGE).await?;
+                self.audited_at = tokio::time::Instant::now();
+            }
+            if std::mem::take(failures) > 0 {
+                tracing::info!("queue.relay.resumed");
+            }
+            // A notification says that there is work, not what: one is as good as many.
+            if let Ok(received) = tokio::time::timeout(POLL, listener.recv()).await {
+                received?;
+                while let Some(Ok(_)) = futures::FutureExt::now_or_never(listener.recv()) {}
+            }
+        }
+    }
+
+    /// Redis without our mark has forgotten every job: all open ones are to be sent again. The mark is set last, so a
+    /// relay that dies in between leaves the finding to the next.
+    async fn notice_lost_memory(&self) -> Result<(), RelayError> {
+        if self.store.has_incarnation().await? {
+            return Ok(());
+        }
+        let mut transaction = self.database.untenanted().await?;
+        let forgotten = outbox::forget_relayed(&mut transaction).await?;
+        transaction.commit().await?;
+        self.store.mark_incarnation().await?;
+        if forgotten > 0 {
+            tracing::warn!(jobs = forgotten, "queue.relay.redis_was_empty: every open job is sent again");
+        }
+        Ok(())
+    }
+
+    async fn drain(&self) -> Result<usize, RelayError> {
+        let mut relayed = 0;
+        loop {
+            let mut transaction = self.database.untenanted().await?;
+            let jobs = outbox::claim(&mut transaction, BATCH).await?;
+            if jobs.is_empty() {
+                return Ok(relayed);
+            }
+            self.push(&jobs).await?;
+            let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
+            outbox::mark_relayed(&mut transaction, &ids).await?;
+            transaction.commit().await?;
+            metrics::RELAYED.inc_by(ids.len() as u64);
+            relayed += ids.len();
+        }
+    }
+
+    /// Makes sure that Redis knows the next page of jobs that were relayed a while ago: a part of its memory may be lost as
+    /// well, such as the last second before a crash. Returns how many it did not know.
+    async fn audit_page(&mut self, older_than: Duration) -> Result<usize, RelayError> {
+        let mut transaction = self.database.untenanted().await?;
+        let jobs = outbox::relayed_page(&mut transaction, self.audit_after, older_than, AUDIT_PAGE).await?;
+        drop(transaction);
+        self.audit_after = jobs.last().map_or(Uuid::nil(), |job| job.id);
+        let missing = self.push(&jobs).await?;
+        if missing > 0 {
+            tracing::warn!(jobs = missing, "queue.relay.jobs_were_missing_in_redis: they were sent again");
+        }
+        Ok(missing)
+    }
+
+    async fn push(&self, jobs: &[outbox::OpenJob]) -> Result<usize, RedisError> {
+        let mut by_queue: HashMap<Queue, Vec<&outbox::OpenJob>> = HashMap::new();
+        for job in jobs {
+            match Queue::from_name(&job.queue) {
+                Some(queue) => by_queue.entry(queue).or_default().push(job),
+                // Written by a newer release: a newer relay will send it after the audit finds it.
+                None => tracing::error!(queue = %job.queue, job.id = %job.id, "queue.relay.unknown_queue"),
+            }
+        }
+        let mut new = 0;
+        for (queue, jobs) in by_queue {
+            new += self.store.push(queue, &jobs).await?;
+        }
+        Ok(new)
+    }
+}

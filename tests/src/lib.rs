@@ -1,0 +1,353 @@
+//! The test harness: the real API on a free port, a database of its own made from a template, a Redis key prefix of its own
+//! and the real worker, run until nothing is left to do.
+//!
+//! The servers are named by `TEST_DATABASE_OWNER_URL`, `TEST_REDIS_URL` and `EMBEDDING_MODEL_DIR`; `make test` starts them.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness fails the test that uses it")]
+#![expect(clippy::missing_panics_doc, reason = "a harness fails the test that uses it")]
+
+pub mod fixture;
+pub mod processes;
+
+use std::{
+    net::TcpListener,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use api::Services;
+use chrono::{DateTime, Utc};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+use shared::{
+    auth::{
+        Pepper,
+        jwt::{self, NewToken},
+    },
+    clock::Clock,
+    config::{ApiConfig, AuthConfig, DatabaseConfig, OwnerDatabaseConfig, QueueConfig},
+    db::{self, Database},
+    embedding::{self, Embedder},
+    queue::{self, QueueStore, worker::Worker},
+    tenancy::{self, NewTenant, Tenant},
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The secret that tokens are signed with.
+pub const JWT_SECRET: &str = "a secret of at least thirty-two bytes, for tests only";
+const PEPPER: &str = "a pepper of at least thirty-two bytes, for tests only";
+
+/// When the clocks of tests begin.
+pub fn start_of_time() -> DateTime<Utc> {
+    "2026-06-01T12:00:00Z".parse().unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how the test runner tells where its servers are")]
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests with `make test`"))
+}
+
+/// The embedding model, loaded once for all tests of a program.
+pub fn embedder() -> Arc<dyn Embedder> {
+    static EMBEDDER: OnceLock<Arc<dyn Embedder>> = OnceLock::new();
+    let load = || {
+        let config = shared::config::EmbeddingConfig::from_env().unwrap();
+        embedding::from_config(&config).expect("EMBEDDING_MODEL_DIR must hold the model: run the tests with `make test`")
+    };
+    Arc::clone(EMBEDDER.get_or_init(load))
+}
+
+/// A database of its own, for tests that need no more.
+#[derive(Debug)]
+pub struct TestDatabase {
+    /// What the services use.
+    pub database: Database,
+    /// The services' login.
+    pub url: SecretString,
+    /// The owner's login.
+    pub owner_url: SecretString,
+}
+
+impl TestDatabase {
+    /// Makes one from a template that is migrated once.
+    pub async fn create() -> Self {
+        Self::named(&format!("test_{}", Uuid::now_v7().simple())).await
+    }
+
+    /// The database of this name (lower-case letters, digits and underscores), made when it does not exist.
+    pub async fn named(name: &str) -> Self {
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name:?}");
+        let template = template().await;
+        let server = url::Url::parse(&variable("TEST_DATABASE_OWNER_URL")).unwrap();
+        let mut connection = PgConnection::connect(server.as_str()).await.unwrap();
+        if !exists(&mut connection, name).await {
+            sqlx::query(AssertSqlSafe(format!("create database {name} template {template}")))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        let (owner_url, url) = urls(name);
+        let database = Database::open(&database_config(&url)).unwrap();
+        Self { database, url, owner_url }
+    }
+
+    /// A connection that sees everything.
+    pub async fn owner(&self) -> PgConnection {
+        PgConnection::connect(self.owner_url.expose_secret()).await.unwrap()
+    }
+
+    /// Creates a private tenant.
+    pub async fn tenant(&self, slug: &str) -> Tenant {
+        let new = NewTenant {
+            slug: slug.parse().unwrap(),
+            name: format!("Tenant {slug}"),
+            hosts: vec![format!("{slug}.localhost")],
+            is_public: false,
+        };
+        let mut transaction = self.database.untenanted().await.unwrap();
+        let (tenant, _) = tenancy::create(&mut transaction, &new).await.unwrap();
+        transaction.commit().await.unwrap();
+        tenant
+    }
+}
+
+fn urls(database: &str) -> (SecretString, SecretString) {
+    let mut owner = url::Url::parse(&variable("TEST_DATABASE_OWNER_URL")).unwrap();
+    owner.set_path(database);
+    let mut service = owner.clone();
+    service.set_username("helpcenter_test").unwrap();
+    service.set_password(Some("helpcenter_test")).unwrap();
+    (SecretString::from(owner.to_string()), SecretString::from(service.to_string()))
+}
+
+fn database_config(url: &SecretString) -> DatabaseConfig {
+    DatabaseConfig {
+        url: url.clone(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(30),
+    }
+}
+
+async fn exists(connection: &mut PgConnection, database: &str) -> bool {
+    sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(database)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// The name of the migrated template; whichever test comes first makes it, the others wait.
+async fn template() -> String {
+    static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+    let make = || async {
+        let name = "helpcenter_template".to_owned();
+        let mut connection = PgConnection::connect(&variable("TEST_DATABASE_OWNER_URL")).await.unwrap();
+        // Several test programs may run at once.
+        sqlx::query("select pg_advisory_lock(1)").execute(&mut connection).await.unwrap();
+        if !exists(&mut connection, &name).await {
+            let making = format!("{name}_{}", std::process::id());
+            sqlx::query(AssertSqlSafe(format!("create database {making}"))).execute(&mut connection).await.unwrap();
+            let (owner, service) = urls(&making);
+            db::migrate(&OwnerDatabaseConfig { url: owner }, &service).await.unwrap();
+            sqlx::query(AssertSqlSafe(format!("alter database {making} rename to {name}")))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        sqlx::query("select pg_advisory_unlock(1)").execute(&mut connection).await.unwrap();
+        name
+    };
+    TEMPLATE.get_or_init(make).await.clone()
+}
+
+/// How a test's help center differs from the usual one.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether the embedding model is available to the API.
+    pub with_model: bool,
+    /// How long a silent worker keeps its jobs.
+    pub lease: Duration,
+    /// Where the host application publishes its keys.
+    pub jwks_url: Option<String>,
+    /// The only issuer and audience accepted.
+    pub issuer_and_audience: Option<(String, String)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { with_model: true, lease: Duration::from_secs(15), jwks_url: None, issuer_and_audience: None }
+    }
+}
+
+/// A running help center.
+pub struct TestApp {
+    /// Its database.
+    pub db: TestDatabase,
+    /// Its queues.
+    pub store: QueueStore,
+    /// How its queues are configured.
+    pub queue_config: QueueConfig,
+    /// Where it answers, without a trailing slash.
+    pub url: String,
+    /// Its clock; stands still until it is advanced.
+    pub clock: Clock,
+    client: reqwest::Client,
+    server: actix_web::dev::ServerHandle,
+}
+
+impl std::fmt::Debug for TestApp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestApp").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl TestApp {
+    /// Starts one as usual.
+    pub async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    /// Starts one with other settings.
+    pub async fn start_with(settings: Settings) -> Self {
+        shared::telemetry::install_tls();
+        let db = TestDatabase::create().await;
+        let queue_config = QueueConfig {
+            redis_url: SecretString::from(variable("TEST_REDIS_URL")),
+            prefix: format!("test-{}", Uuid::now_v7().simple()),
+            lease: settings.lease,
+            redis_timeout: Duration::from_secs(5),
+        };
+        let store = QueueStore::open(&queue_config).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = ApiConfig {
+            address,
+            public_url: format!("http://{address}"),
+            default_tenant: None,
+            shutdown_timeout: Duration::from_secs(1),
+        };
+        let (issuer, audience) = settings.issuer_and_audience.unzip();
+        let auth = AuthConfig {
+            jwt_secret: Some(SecretString::from(JWT_SECRET)),
+            jwks_url: settings.jwks_url,
+            issuer,
+            audience,
+            pepper: SecretString::from(PEPPER),
+            session_lifetime: Duration::from_secs(3600),
+        };
+        let clock = Clock::fixed(start_of_time());
+        let model = settings.with_model.then(embedder);
+        let services = Services::new(config, &auth, db.database.clone(), model, clock.clone()).unwrap();
+        // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
+        let (send, receive) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                let server = api::serve(listener, services).unwrap();
+                let _ = send.send(server.handle());
+                server.await.unwrap();
+            });
+        });
+        let server = receive.await.unwrap();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(60))
+            .build()
+            .unwrap();
+        Self { db, store, queue_config, url: format!("http://{address}"), clock, client, server }
+    }
+
+    /// What keys the hashes of this help center.
+    pub fn pepper(&self) -> Pepper {
+        Pepper::new(SecretString::from(PEPPER))
+    }
+
+    /// A token of a person with these roles, good for an hour.
+    pub fn token(&self, tenant: &str, roles: &[&str]) -> String {
+        let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        let exp = self.clock.now().timestamp() + 3600;
+        let token = NewToken { sub: "person-1", tenant, roles: &roles, name: "A Person", exp };
+        jwt::sign(&SecretString::from(JWT_SECRET), &token).unwrap()
+    }
+
+    /// A request to this help center.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// GET with a token; status and JSON.
+    pub async fn get(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        json(self.request(Method::GET, path).bearer_auth(token)).await
+    }
+
+    /// POST of JSON with a token; status and JSON.
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
+        json(self.request(Method::POST, path).bearer_auth(token).json(body)).await
+    }
+
+    /// Searches; the titles that were found, best first.
+    pub async fn search_titles(&self, token: &str, query: &str) -> Vec<String> {
+        let body = serde_json::json!({ "query": query, "limit": 50 });
+        let (status, found) = self.post("/api/v2/help-center/search/", token, &body).await;
+        assert_eq!(status, StatusCode::OK, "{found}");
+        found["results"].as_array().unwrap().iter().map(|r| r["title"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A worker with the product's own jobs.
+    pub fn worker(&self) -> Worker {
+        let context = worker::Context { database: self.db.database.clone(), embedder: embedder() };
+        self.worker_with(worker::registry(&context))
+    }
+
+    /// A worker with other jobs.
+    pub fn worker_with(&self, registry: queue::worker::Registry) -> Worker {
+        Worker::new(self.db.database.clone(), self.store.clone(), registry, 4, Duration::from_secs(10))
+    }
+
+    /// Runs the worker until every job is finished; fails the test when one became a dead letter or none moves for a minute.
+    pub async fn run_jobs(&self) {
+        self.run_jobs_with(self.worker()).await;
+        let dead: i64 = queue::counts(&self.db.database).await.unwrap().iter().map(|c| c.dead).sum();
+        assert_eq!(dead, 0, "jobs became dead letters");
+    }
+
+    /// Runs a worker until no job is open.
+    pub async fn run_jobs_with(&self, worker: Worker) {
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(worker.run(stop.clone()));
+        self.until_no_job_is_open().await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    /// Waits until no job is open.
+    pub async fn until_no_job_is_open(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let counts = queue::counts(&self.db.database).await.unwrap();
+            let open: i64 = counts.iter().map(|c| c.unrelayed + c.relayed).sum();
+            if open == 0 {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{open} jobs are still open after a minute: {counts:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        drop(self.server.stop(false));
+    }
+}
+
+/// Sends a request and reads the answer as JSON; a body that is none comes as a string.
+pub async fn json(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let body = response.text().await.unwrap();
+    (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+}

@@ -1,0 +1,199 @@
+//! The API as it is described to programs: the document, the errors, and that both are what the server does.
+#![expect(clippy::unwrap_used, reason = "helpers fail the test that uses them")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{
+    error::{ApiError, Code},
+    routes,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::TestApp;
+
+fn document() -> Value {
+    serde_json::from_str(api::openapi::json()).unwrap()
+}
+
+/// Address, method and description of every operation.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            operations.push((path.clone(), method.to_uppercase(), operation.clone()));
+        }
+    }
+    operations
+}
+
+#[test]
+fn the_document_changes_only_on_purpose() {
+    let mut document = document();
+    document["info"]["version"] = json!("[version]");
+    insta::assert_json_snapshot!(document);
+}
+
+#[test]
+fn the_document_describes_every_route_of_the_api_and_no_other() {
+    let described: BTreeSet<(String, String)> =
+        operations(&document()).into_iter().map(|(path, method, _)| (path, method)).collect();
+    let served: BTreeSet<(String, String)> = routes::table()
+        .iter()
+        .filter(|endpoint| endpoint.path.starts_with("/api/v2/"))
+        .map(|endpoint| (endpoint.path.to_owned(), endpoint.method.to_string()))
+        .collect();
+    assert_eq!(described, served);
+    // What else is under /api/ is the description itself.
+    let others: BTreeSet<&str> = routes::table()
+        .iter()
+        .map(|endpoint| endpoint.path)
+        .filter(|path| path.starts_with("/api/") && !path.starts_with("/api/v2/"))
+        .collect();
+    assert_eq!(others, BTreeSet::from(["/api/docs/", "/api/docs/{file}", "/api/openapi.json"]));
+}
+
+#[test]
+fn every_operation_says_how_it_can_fail_and_what_the_failure_looks_like() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let at = format!("{method} {path}");
+        assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}: its id is taken");
+        assert!(operation["summary"].as_str().is_some_and(|text| text.ends_with('.')), "{at}: {operation}");
+        let responses = operation["responses"].as_object().unwrap();
+        for (status, response) in responses {
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{at}: {status}");
+            if status.starts_with('2') {
+                assert!(response["content"]["application/json"]["schema"].is_object(), "{at}: {status}");
+            } else {
+                let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(schema, "#/components/schemas/Problem", "{at}: {status}");
+            }
+        }
+        let statuses: BTreeSet<&str> = responses.keys().map(String::as_str).collect();
+        let mut expected = BTreeSet::from(["200", "401", "503"]);
+        if !operation["parameters"].is_null() && method == "GET" && !path.contains('{') || !operation["requestBody"].is_null() {
+            expected.insert("400");
+        }
+        if path.contains('{') {
+            expected.insert("404");
+        }
+        if !operation["requestBody"].is_null() {
+            expected.extend(["413", "415"]);
+        }
+        assert_eq!(statuses, expected, "{at}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].as_str().is_some_and(|text| !text.is_empty()), "{at}: {parameter}");
+        }
+    }
+}
+
+#[test]
+fn every_field_of_the_document_has_a_type_and_every_reference_a_target() {
+    fn walk(value: &Value, document: &Value) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(reference)) = fields.get("$ref") {
+                    let target = document.pointer(reference.trim_start_matches('#'));
+                    assert!(target.is_some(), "{reference} leads nowhere");
+                }
+                fields.values().for_each(|value| walk(value, document));
+            }
+            Value::Array(values) => values.iter().for_each(|value| walk(value, document)),
+            _ => {}
+        }
+    }
+    let document = document();
+    walk(&document, &document);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (name, schema) in schemas {
+        for (field, described) in schema["properties"].as_object().into_iter().flatten() {
+            let typed = ["type", "$ref", "oneOf", "allOf"].iter().any(|key| !described[key].is_null());
+            assert!(typed, "{name}.{field}: {described}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_document_and_the_page_to_browse_it_are_served() {
+    let app = TestApp::start().await;
+    let (status, served) = tests::json(app.request(Method::GET, "/api/openapi.json")).await;
+    assert_eq!((status.as_u16(), served), (200, document()));
+    let page = app.request(Method::GET, "/api/docs/").send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("script-src 'self'") && !policy.contains("script-src 'self' 'unsafe"), "{policy}");
+    let page = page.text().await.unwrap();
+    // Everything that the page loads is here, and its scripts are files.
+    let mut loaded = 0;
+    for part in page.split(['"', '\'']).filter(|part| part.starts_with("./") || part.ends_with(".js") || part.ends_with(".css")) {
+        let path = format!("/api/docs/{}", part.trim_start_matches("./"));
+        let file = app.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(file.status(), 200, "{path}");
+        loaded += 1;
+    }
+    assert!(loaded >= 3, "{page}");
+    assert!(!page.contains("https://") && !page.contains("//cdn"), "nothing is loaded from elsewhere: {page}");
+    let start = app.request(Method::GET, "/api/docs/swagger-initializer.js").send().await.unwrap().text().await.unwrap();
+    assert!(start.contains("/api/openapi.json"), "{start}");
+}
+
+/// What the server really answers, for each code that it can be made to give.
+async fn answered(app: &TestApp) -> BTreeMap<String, Value> {
+    let token = app.token("acme", &[]);
+    let search = "/api/v2/help-center/search/";
+    let article = "/api/v2/help-center/articles/nothing/";
+    let later = app.token("acme", &[]);
+    let mut answers = vec![
+        tests::json(app.request(Method::POST, search).bearer_auth(&token).json(&json!({ "query": "page", "limit": 500 }))).await,
+        tests::json(app.request(Method::GET, article)).await,
+        tests::json(app.request(Method::GET, article).bearer_auth("not-a-token")).await,
+        tests::json(app.request(Method::GET, article).bearer_auth(&token)).await,
+        tests::json(app.request(Method::DELETE, article).bearer_auth(&token)).await,
+        tests::json(app.request(Method::POST, search).bearer_auth(&token).json(&"x".repeat(70_000))).await,
+        tests::json(app.request(Method::POST, search).bearer_auth(&token).body("query=page")).await,
+    ];
+    app.clock.advance(chrono::Duration::hours(2));
+    answers.push(tests::json(app.request(Method::GET, article).bearer_auth(&later)).await);
+    let fresh = app.token("acme", &[]);
+    sqlx::query("alter table articles rename to gone").execute(&mut app.db.owner().await).await.unwrap();
+    answers.push(tests::json(app.request(Method::GET, article).bearer_auth(&fresh)).await);
+    app.db.database.close().await;
+    answers.push(tests::json(app.request(Method::GET, article).bearer_auth(&fresh)).await);
+    answers
+        .into_iter()
+        .map(|(status, mut body)| {
+            assert_eq!(body["status"], status.as_u16(), "{body}");
+            body["request_id"] = json!("[request id]");
+            (body["code"].as_str().unwrap().to_owned(), body)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn each_code_has_its_answer() {
+    let app = TestApp::start().await;
+    app.db.tenant("acme").await;
+    let mut answers = answered(&app).await;
+    // Forms are for people, who get a page; the code is the same.
+    let form = ApiError::new(Code::FormRefused, "The detail says what to do.").problem("[request id]".to_owned());
+    answers.insert("form_refused".to_owned(), serde_json::to_value(form).unwrap());
+    let documented: BTreeSet<String> = document()["components"]["schemas"]["Code"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|code| code.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), documented, "a new code has its answer here");
+    insta::assert_json_snapshot!(answers);
+}
+
+#[test]
+fn the_help_page_about_errors_names_each_code_of_the_api_with_its_status() {
+    let page = include_str!("../../../docs/help/developers/errors.md");
+    let codes = document()["components"]["schemas"]["Code"]["enum"].clone();
+    for code in codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap()).filter(|code| *code != "form_refused") {
+        assert!(page.contains(&format!("| `{code}` |")), "docs/help/developers/errors.md does not explain `{code}`");
+    }
+}

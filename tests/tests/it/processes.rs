@@ -1,0 +1,352 @@
+//! The real programs: killed, paused, cut off, told to stop, and started with nonsense.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that uses them")]
+
+use std::{
+    collections::BTreeMap,
+    process::Output,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::StatusCode;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use shared::{
+    knowledge::{IndexStatus, index_status},
+    queue::Queue,
+    scheduling,
+};
+use tests::{Settings, TestApp, processes::Program};
+
+use crate::{
+    jobs::{Knowledge, long_article},
+    queue::{
+        proxy::Proxy,
+        support::{PATIENCE, eventually, forget_everything},
+    },
+};
+
+const WORKER: &str = "helpcenter-worker";
+const SCHEDULER: &str = "helpcenter-scheduler";
+const LEASE: Duration = Duration::from_secs(2);
+
+async fn index(test: &Knowledge) -> IndexStatus {
+    let mut tx = test.app.db.database.tenant(test.tenant).await.unwrap();
+    index_status(&mut tx).await.unwrap()
+}
+
+async fn until_embedded(test: &Knowledge, passages: i64) {
+    eventually("more passages are embedded", async || (index(test).await.embedded_passages >= passages).then_some(()))
+        .await;
+}
+
+async fn write_articles(test: &Knowledge, articles: usize, passages: usize) {
+    for n in 0..articles {
+        test.folder.write(&format!("{}/{n}.md", n % 7), long_article(&format!("Article {n}"), passages));
+    }
+    test.import().await;
+}
+
+fn signal(program: &Program, name: &str) {
+    let sent = std::process::Command::new("kill").args([name, &program.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[tokio::test]
+async fn sixty_articles_are_embedded_although_workers_are_killed_and_redis_forgets_everything() {
+    let mut test = Knowledge::with_lease(LEASE).await;
+    let scheduler = Program::start(&test.app, SCHEDULER).ready().await;
+    let mut worker = Program::start(&test.app, WORKER);
+    write_articles(&test, 60, 2).await;
+    let passages = test.passages().await;
+    assert!(passages >= 60 * 3, "{passages}");
+    for round in 1..=3 {
+        until_embedded(&test, passages * round / 5).await;
+        assert!(index(&test).await.open_jobs > 0, "killed while there is work");
+        worker.kill();
+        if round == 2 {
+            let mut redis =
+                redis::Client::open(test.app.queue_config.redis_url.expose_secret()).unwrap().get_connection().unwrap();
+            forget_everything(&mut redis, &test.app.queue_config.prefix);
+        }
+        worker = Program::start(&test.app, WORKER);
+    }
+    let worker = worker.ready().await;
+    test.app.until_no_job_is_open().await;
+    assert!(scheduler.terminate().await.success());
+    test.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    test.assert_complete().await;
+    let status = index(&test).await;
+    assert_eq!((status.articles, status.embedded_articles), (60, 60));
+    assert_eq!((status.embedded_passages, status.open_jobs, status.dead_jobs), (passages, 0, 0));
+    for queue in Queue::ALL {
+        eventually("Redis has forgotten every job", async || {
+            test.app.store.depths(queue).await.unwrap().iter().all(|(_, depth)| *depth == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_was_paused_for_longer_than_its_lease_does_no_harm_when_it_goes_on() {
+    let mut test = Knowledge::with_lease(LEASE).await;
+    test.folder.write("long.md", long_article("A long one", 50));
+    test.import().await;
+    let paused = Program::start(&test.app, WORKER);
+    until_embedded(&test, 1).await;
+    signal(&paused, "-STOP");
+    let other = Program::start(&test.app, WORKER);
+    test.app.until_no_job_is_open().await;
+    let done = test.vectors().await;
+    signal(&paused, "-CONT");
+    assert!(paused.terminate().await.success());
+    assert!(other.terminate().await.success());
+    assert_eq!(test.vectors().await, done);
+    test.assert_complete().await;
+}
+
+#[tokio::test]
+async fn a_busy_worker_that_is_told_to_stop_finishes_its_jobs_and_loses_none() {
+    let mut test = Knowledge::start().await;
+    write_articles(&test, 24, 2).await;
+    let worker = Program::start_with(&test.app, WORKER, &[("WORKER_GRACE_SECONDS", "20")]);
+    until_embedded(&test, 1).await;
+    let told = Instant::now();
+    assert!(worker.terminate().await.success());
+    assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
+    assert!(index(&test).await.open_jobs > 0, "stopped while there was work");
+    let [_, _, (_, leased)] = test.app.store.depths(Queue::Embeddings).await.unwrap();
+    assert_eq!(leased, 0, "nobody has to wait for a lease");
+    test.app.run_jobs().await;
+    test.assert_complete().await;
+}
+
+#[tokio::test]
+async fn a_worker_with_a_job_longer_than_its_grace_period_hands_it_back_and_stops() {
+    let mut test = Knowledge::start().await;
+    test.folder.write("long.md", long_article("A long one", 80));
+    test.import().await;
+    let worker = Program::start_with(&test.app, WORKER, &[("WORKER_GRACE_SECONDS", "1")]);
+    until_embedded(&test, 1).await;
+    assert!(worker.terminate().await.success());
+    let [(_, waiting), (_, delayed), (_, leased)] = test.app.store.depths(Queue::Embeddings).await.unwrap();
+    assert_eq!((waiting, delayed, leased), (1, 0, 0));
+    assert_eq!(test.count("select count(*) from outbox where attempts = 0 and last_error is null").await, 1);
+    test.app.run_jobs().await;
+    test.assert_complete().await;
+}
+
+#[tokio::test]
+async fn a_tick_is_one_schedulers_however_many_ask_for_it() {
+    let app = TestApp::start_with(Settings { with_model: false, ..Settings::default() }).await;
+    let due: DateTime<Utc> = "2026-06-01T12:00:00Z".parse().unwrap();
+    let asked = |line: &'static str, due| {
+        let database = app.db.database.clone();
+        tokio::spawn(async move { scheduling::claim_tick(&database, line, due).await.unwrap() })
+    };
+    let mut ticks = Vec::new();
+    for _ in 0..12 {
+        ticks.extend([asked("a", due), asked("b", due), asked("a", due + TimeDelta::minutes(1))]);
+    }
+    let mut claimed = 0;
+    for tick in ticks {
+        claimed += usize::from(tick.await.unwrap());
+    }
+    assert_eq!(claimed, 3);
+    assert!(!scheduling::claim_tick(&app.db.database, "a", due).await.unwrap());
+}
+
+/// The backend whose session has the lead.
+async fn leader(test: &mut Knowledge) -> Option<i32> {
+    sqlx::query_scalar(
+        "select pid from pg_locks where locktype = 'advisory' and granted
+         and database = (select oid from pg_database where datname = current_database())",
+    )
+    .fetch_optional(&mut test.owner)
+    .await
+    .unwrap()
+}
+
+async fn next_leader(test: &mut Knowledge, after: Option<i32>) -> i32 {
+    eventually("another scheduler leads", async || leader(test).await.filter(|pid| Some(*pid) != after)).await
+}
+
+#[tokio::test]
+async fn when_the_leading_scheduler_dies_another_leads_within_seconds() {
+    let mut test = Knowledge::start().await;
+    let first = Program::start(&test.app, SCHEDULER);
+    let pid = next_leader(&mut test, None).await;
+    let second = Program::start(&test.app, SCHEDULER).ready().await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(leader(&mut test).await, Some(pid), "there is one leader");
+
+    first.kill();
+    let killed = Instant::now();
+    let pid = next_leader(&mut test, Some(pid)).await;
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+
+    // The lead goes with the connection, not with the process.
+    sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut test.owner).await.unwrap();
+    let cut = Instant::now();
+    next_leader(&mut test, Some(pid)).await;
+    assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
+    assert!(second.terminate().await.success());
+    eventually("nobody leads", async || leader(&mut test).await.is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_latest_tick_that_was_missed_while_no_scheduler_led_is_made_up_for_once() {
+    let mut test = Knowledge::start().await;
+    let last = "insert into scheduler_ticks (line, due_at)
+         values ('reconcile_embeddings', date_trunc('minute', now()) - interval '10 minutes')";
+    test.execute(last).await;
+    let schedulers = [Program::start(&test.app, SCHEDULER), Program::start(&test.app, SCHEDULER)];
+    let ticks = "select count(*) from scheduler_ticks where due_at > now() - interval '9 minutes'";
+    eventually("the line has ticked", async || (test.count(ticks).await > 0).then_some(())).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // One more when a minute has just begun.
+    assert!((1..=2).contains(&test.count(ticks).await));
+    let missed = "select count(*) from scheduler_ticks where due_at < now() - interval '2 minutes'";
+    assert_eq!(test.count(missed).await, 1, "older ones are not made up for");
+    for scheduler in schedulers {
+        assert!(scheduler.terminate().await.success());
+    }
+    assert_eq!(test.count("select count(*) from outbox where job = 'reconcile_embeddings'").await, 1);
+    test.app.run_jobs().await;
+}
+
+async fn ask(program: &Program, path: &str) -> Option<(StatusCode, String)> {
+    let response = reqwest::get(format!("{}{path}", program.metrics_url)).await.ok()?;
+    let status = response.status();
+    Some((status, response.text().await.ok()?))
+}
+
+/// Waits until the program answers `/health/ready` with this status; the body.
+async fn until_ready_is(program: &Program, status: StatusCode) -> Value {
+    let what = format!("/health/ready is {status}");
+    let (_, body) =
+        eventually(&what, async || ask(program, "/health/ready").await.filter(|answer| answer.0 == status)).await;
+    serde_json::from_str(&body).unwrap()
+}
+
+#[tokio::test]
+async fn programs_tell_that_they_live_that_they_are_ready_and_what_they_count() {
+    let test = Knowledge::start().await;
+    for name in [WORKER, SCHEDULER] {
+        let program = Program::start(&test.app, name).ready().await;
+        let ready = until_ready_is(&program, StatusCode::OK).await;
+        assert_eq!(ready, serde_json::json!({ "status": "ready", "checks": { "database": "ok", "redis": "ok" } }));
+        assert_eq!(ask(&program, "/health/live").await.unwrap().0, StatusCode::OK);
+        assert_eq!(ask(&program, "/nothing").await.unwrap().0, StatusCode::NOT_FOUND);
+        let (status, metrics) = ask(&program, "/metrics").await.unwrap();
+        assert_eq!(status, StatusCode::OK);
+        assert!(metrics.contains("process_resident_memory_bytes"), "{metrics}");
+        if name == WORKER {
+            let waiting = "helpcenter_queue_jobs{queue=\"embeddings\",state=\"waiting\"} 0";
+            eventually("the depth of the queues is told", async || {
+                ask(&program, "/metrics").await.filter(|(_, metrics)| metrics.contains(waiting))
+            })
+            .await;
+        }
+        assert!(program.terminate().await.success());
+    }
+}
+
+#[tokio::test]
+async fn a_program_without_redis_or_postgresql_lives_is_not_ready_and_says_which_is_down() {
+    let test = Knowledge::start().await;
+    for name in [WORKER, SCHEDULER] {
+        for (variable, value, down) in [
+            ("REDIS_URL", "redis://127.0.0.1:1", "redis"),
+            ("DATABASE_URL", "postgres://nobody:nothing@127.0.0.1:1/nothing", "database"),
+        ] {
+            let program = Program::start_with(&test.app, name, &[(variable, value)]);
+            let body = until_ready_is(&program, StatusCode::SERVICE_UNAVAILABLE).await;
+            let states: BTreeMap<&str, &str> = ["database", "redis"]
+                .map(|dependency| (dependency, if dependency == down { "down" } else { "ok" }))
+                .into_iter()
+                .collect();
+            assert_eq!(body, serde_json::json!({ "status": "not_ready", "checks": states }), "{name}");
+            assert_eq!(ask(&program, "/health/live").await.unwrap().0, StatusCode::OK);
+            assert!(program.terminate().await.success(), "{name} stops although it never was ready");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_whose_redis_comes_back_is_ready_again_and_goes_on() {
+    let mut test = Knowledge::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.queue_config.redis_url).await;
+    let url = proxy.url(&test.app.queue_config.redis_url);
+    let variables = [("REDIS_URL", url.expose_secret()), ("QUEUE_REDIS_TIMEOUT_SECONDS", "1")];
+    let worker = Program::start_with(&test.app, WORKER, &variables).ready().await;
+    proxy.cut();
+    until_ready_is(&worker, StatusCode::SERVICE_UNAVAILABLE).await;
+    write_articles(&test, 3, 1).await;
+    proxy.restore();
+    until_ready_is(&worker, StatusCode::OK).await;
+    test.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    test.assert_complete().await;
+}
+
+/// Runs a program to its end.
+async fn run(app: &TestApp, name: &str, changed: &[(&str, Option<&str>)]) -> Output {
+    let this = std::env::current_exe().unwrap();
+    let mut command = tokio::process::Command::new(this.parent().unwrap().parent().unwrap().join(name));
+    command
+        .env_clear()
+        .env("DATABASE_URL", app.db.url.expose_secret())
+        .env("REDIS_URL", app.queue_config.redis_url.expose_secret())
+        .env("QUEUE_PREFIX", &app.queue_config.prefix)
+        .env("EMBEDDING_MODEL_DIR", model_dir())
+        .env("METRICS_ADDRESS", "127.0.0.1:0")
+        .kill_on_drop(true);
+    for (variable, value) in changed {
+        match value {
+            Some(value) => command.env(variable, value),
+            None => command.env_remove(variable),
+        };
+    }
+    match tokio::time::timeout(PATIENCE, command.output()).await {
+        Ok(output) => output.unwrap(),
+        Err(_) => panic!("{name} goes on with {changed:?}"),
+    }
+}
+
+fn model_dir() -> std::path::PathBuf {
+    shared::config::EmbeddingConfig::from_env().unwrap().model_dir
+}
+
+#[tokio::test]
+async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_names_the_variable() {
+    let app = TestApp::start_with(Settings { with_model: false, ..Settings::default() }).await;
+    let both = [
+        ("DATABASE_URL", None),
+        ("DATABASE_URL", Some("hidden-nonsense")),
+        ("DATABASE_MAX_CONNECTIONS", Some("a few")),
+        ("REDIS_URL", None),
+        ("REDIS_URL", Some("hidden-nonsense")),
+        ("QUEUE_LEASE_SECONDS", Some("0")),
+        ("QUEUE_REDIS_TIMEOUT_SECONDS", Some("soon")),
+        ("METRICS_ADDRESS", Some("here")),
+        ("LOG_FORMAT", Some("xml")),
+    ];
+    let workers = [
+        ("WORKER_CONCURRENCY", Some("many")),
+        ("WORKER_GRACE_SECONDS", Some("-1")),
+        ("EMBEDDING_PROVIDER", Some("crystal-ball")),
+        ("EMBEDDING_MODEL_DIR", None),
+        ("EMBEDDING_MODEL_DIR", Some("/nowhere")),
+        ("EMBEDDING_THREADS", Some("0")),
+    ];
+    let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
+    for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
+        let output = run(&app, name, &[*case]).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name} with {case:?}");
+        assert!(said.contains(case.0), "{name} with {case:?} says {said}");
+        assert!(!said.contains("panicked") && !said.contains("hidden"), "{name} with {case:?} says {said}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Connections that break, fall silent or lose replies. A worker waits them out.
+
+use std::time::Duration;
+
+use shared::{
+    config::{DatabaseConfig, QueueConfig},
+    db::Database,
+    queue::{
+        QueueStore,
+        worker::{Registry, Worker},
+    },
+};
+
+use super::{
+    proxy::Proxy,
+    support::{Gate, History, Persistent, QueueTest, Running, Step, database_config, eventually, once_each},
+};
+
+const LEASE: Duration = Duration::from_secs(2);
+
+/// A worker whose way to Redis leads through the proxy.
+fn through(proxy: &Proxy, test: &QueueTest, registry: Registry) -> Running {
+    let config = QueueConfig {
+        redis_url: proxy.url(&test.app.queue_config.redis_url),
+        redis_timeout: Duration::from_millis(500),
+        ..test.app.queue_config.clone()
+    };
+    let store = QueueStore::open(&config).unwrap();
+    Running::start(Worker::new(test.app.db.database.clone(), store, registry, 4, Duration::from_secs(10)))
+}
+
+#[tokio::test]
+async fn a_broken_connection_to_redis_is_waited_out() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.queue_config.redis_url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let running = test.enqueue(&Step::new("running")).await.uuid();
+    let worker = through(&proxy, &test, history.waiting_at(&gate));
+    eventually("the job runs", async || (history.running("running") == 1).then_some(())).await;
+
+    proxy.cut();
+    gate.open();
+    // PostgreSQL decides that it is done; Redis learns of it later.
+    eventually("the running job is done without Redis", async || test.row(running).await.is_none().then_some(())).await;
+    for n in 0..10 {
+        test.enqueue(&Step::new(format!("job {n}"))).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!worker.has_ended());
+    assert_eq!(test.rows().await, 10);
+
+    proxy.restore();
+    test.app.until_no_job_is_open().await;
+    eventually("Redis has forgotten all of them", async || (test.depths().await == (0, 0, 0)).then_some(())).await;
+    worker.stop().await;
+    let keys = (0..10).map(|n| format!("job {n}")).chain(["running".to_owned()]);
+    assert_eq!(history.finished(), once_each(keys));
+    assert_eq!(history.attempts(), 11);
+}
+
+#[tokio::test]
+async fn a_connection_to_redis_that_fell_silent_is_replaced() {
+    let test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.queue_config.redis_url).await;
+    let history = History::default();
+    let worker = through(&proxy, &test, history.succeeding());
+    for round in 0..3 {
+        test.enqueue(&Step::new(format!("job {round}"))).await;
+        test.app.until_no_job_is_open().await;
+        proxy.silence_connections();
+    }
+    test.enqueue(&Step::new("last")).await;
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+    assert_eq!(history.finished(), once_each(["job 0", "job 1", "job 2", "last"]));
+}
+
+#[tokio::test]
+async fn replies_of_redis_that_are_lost_after_the_command_was_carried_out_lose_no_job() {
+    let test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.queue_config.redis_url).await;
+    let history = History::default();
+    let worker = through(&proxy, &test, history.succeeding());
+    proxy.lose_one_reply_of(7);
+    for n in 0..60 {
+        test.enqueue(&Persistent::new(format!("job {n}"))).await;
+    }
+    eventually("most jobs are done", async || (history.finished().len() >= 50).then_some(())).await;
+    proxy.lose_one_reply_of(0);
+    test.app.until_no_job_is_open().await;
+    eventually("Redis has forgotten all of them", async || (test.depths().await == (0, 0, 0)).then_some(())).await;
+    worker.stop().await;
+    // Jobs that take no time are settled within their lease, so none is even begun twice.
+    assert_eq!(history.finished(), once_each((0..60).map(|n| format!("job {n}"))));
+}
+
+#[tokio::test]
+async fn connections_to_postgresql_that_are_killed_are_made_again() {
+    let mut test = QueueTest::start().await;
+    let history = History::default();
+    let database = Database::open(&database_config(&test.app)).unwrap();
+    let registry = history.registry(|_, _| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(())
+    });
+    for n in 0..60 {
+        test.enqueue(&Persistent::new(format!("job {n}"))).await;
+    }
+    let worker = Running::start(Worker::new(database, test.app.store.clone(), registry, 4, Duration::from_secs(10)));
+    for round in 1..=3 {
+        eventually("some more jobs are done", async || (history.finished().len() >= round * 10).then_some(())).await;
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and application_name = 'helpcenter'",
+        )
+        .execute(&mut test.owner)
+        .await
+        .unwrap();
+    }
+    eventually("no job is open", async || (test.rows().await == 0).then_some(())).await;
+    assert!(!worker.has_ended());
+    worker.stop().await;
+    // A job whose end could not be written down is done again, and nothing else is.
+    assert_eq!(history.finished().len(), 60);
+    let attempts = history.attempts();
+    println!("60 jobs, all connections killed 3 times: {attempts} attempts");
+    assert!(attempts <= 60 + 3 * 4, "{attempts} attempts");
+}
+
+#[tokio::test]
+async fn a_worker_stops_although_neither_redis_nor_postgresql_answers() {
+    let test = QueueTest::with_lease(LEASE).await;
+    let redis = Proxy::before(&test.app.queue_config.redis_url).await;
+    let postgres = Proxy::before(&test.app.db.url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let database = DatabaseConfig {
+        url: postgres.url(&test.app.db.url),
+        acquire_timeout: Duration::from_secs(1),
+        ..database_config(&test.app)
+    };
+    let queue = QueueConfig {
+        redis_url: redis.url(&test.app.queue_config.redis_url),
+        redis_timeout: Duration::from_millis(500),
+        ..test.app.queue_config.clone()
+    };
+    let (database, store) = (Database::open(&database).unwrap(), QueueStore::open(&queue).unwrap());
+    test.enqueue(&Step::new("job")).await;
+    let worker = Running::start(Worker::new(database, store, history.waiting_at(&gate), 4, Duration::from_secs(1)));
+    eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
+    redis.silence_everything();
+    postgres.silence_everything();
+    worker.stop().await;
+
+    test.finish(history.succeeding()).await;
+    assert_eq!(history.finished(), once_each(["job"]));
+}

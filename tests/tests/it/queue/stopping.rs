@@ -1,0 +1,45 @@
+//! A worker that is told to stop.
+
+use std::time::Duration;
+
+use shared::queue::worker::Worker;
+
+use super::support::{Gate, History, QueueTest, Running, Step, eventually, once_each};
+
+#[tokio::test]
+async fn a_stopping_worker_lets_its_jobs_finish_and_takes_no_more() {
+    let mut test = QueueTest::start().await;
+    let (history, gate) = (History::default(), Gate::closed());
+    test.enqueue(&Step::new("running")).await;
+    let worker = test.run(history.waiting_at(&gate));
+    eventually("the job runs", async || (history.running("running") == 1).then_some(())).await;
+    worker.tell_to_stop();
+    test.enqueue(&Step::new("late")).await;
+    eventually("the late job waits in Redis", async || (test.depths().await.0 == 1).then_some(())).await;
+    assert!(!worker.has_ended());
+    gate.open();
+    worker.stop().await;
+    assert_eq!(history.finished(), once_each(["running"]));
+    assert_eq!(test.rows().await, 1);
+    test.finish(history.succeeding()).await;
+    assert_eq!(history.finished(), once_each(["late", "running"]));
+}
+
+#[tokio::test]
+async fn a_job_longer_than_the_grace_period_is_handed_back_and_its_attempt_is_not_counted() {
+    let mut test = QueueTest::start().await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let id = test.enqueue(&Step::new("long")).await.uuid();
+    let (database, store) = (test.app.db.database.clone(), test.app.store.clone());
+    let worker = Running::start(Worker::new(database, store, history.waiting_at(&gate), 4, Duration::from_millis(300)));
+    eventually("the job runs", async || (history.running("long") == 1).then_some(())).await;
+    worker.stop().await;
+    assert_eq!(history.running("long"), 0, "nothing of it goes on after it was handed back");
+    assert_eq!(test.depths().await, (1, 0, 0), "another worker need not wait for the lease");
+    assert_eq!(test.hash(id)["attempts"], "0");
+    let row = test.row(id).await.unwrap();
+    assert_eq!((row.attempts, row.last_error, row.is_dead), (0, None, false));
+    test.finish(history.succeeding()).await;
+    assert_eq!(history.started("long"), [1, 1]);
+    assert_eq!(history.finished(), once_each(["long"]));
+}

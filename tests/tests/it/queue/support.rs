@@ -1,0 +1,450 @@
+//! What the tests of the queue share: jobs that write down that they ran, workers that vanish, and a look inside.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt as _;
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use shared::{
+    config::DatabaseConfig,
+    db::{Database, TenantTx},
+    queue::{
+        self, Backoff, Job, JobError, JobId, Queue, QueueStore,
+        worker::{Registry, Run, Worker},
+    },
+    tenancy::TenantId,
+};
+use sqlx::PgConnection;
+use tests::{Settings, TestApp};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long anything that must happen may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again until there is an answer.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+macro_rules! jobs {
+    ($($(#[$doc:meta])* $job:ident { $($member:item)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub(super) struct $job {
+            key: String,
+        }
+
+        impl $job {
+            pub(super) fn new(key: impl Into<String>) -> Self {
+                Self { key: key.into() }
+            }
+        }
+
+        impl Job for $job {
+            $($member)*
+        }
+    )* };
+}
+
+jobs! {
+    /// The usual job.
+    Step {
+        const NAME: &'static str = "step";
+        const QUEUE: Queue = Queue::Maintenance;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        const MAX_ATTEMPTS: u32 = 3;
+        const BACKOFF: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_millis(400) };
+    }
+    /// At most one of a key is open.
+    Single {
+        const NAME: &'static str = "single";
+        const QUEUE: Queue = Queue::Maintenance;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+
+        fn unique_key(&self) -> Option<String> {
+            Some(self.key.clone())
+        }
+    }
+    /// Has one attempt, and no time.
+    Hurried {
+        const NAME: &'static str = "hurried";
+        const QUEUE: Queue = Queue::Maintenance;
+        const TIMEOUT: Duration = Duration::from_millis(150);
+        const MAX_ATTEMPTS: u32 = 1;
+    }
+    /// Waits for a minute after a failure.
+    Slow {
+        const NAME: &'static str = "slow";
+        const QUEUE: Queue = Queue::Maintenance;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        const BACKOFF: Backoff = Backoff { base: Duration::from_secs(120), max: Duration::from_secs(120) };
+    }
+    /// Is tried often enough to survive whatever happens around it, in another queue than the rest.
+    Persistent {
+        const NAME: &'static str = "persistent";
+        const QUEUE: Queue = Queue::Embeddings;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        const MAX_ATTEMPTS: u32 = 100;
+        const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_millis(100) };
+    }
+}
+
+/// What jobs did, in order; only ever added to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History(Arc<Mutex<Vec<Event>>>);
+
+#[derive(Debug, Clone)]
+struct Event {
+    key: String,
+    attempt: u32,
+    what: What,
+    at: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Started,
+    Finished,
+    /// Ended without finishing: failed, interrupted or dropped.
+    Left,
+}
+
+impl History {
+    fn add(&self, key: &str, run: &Run, what: What) {
+        let event = Event { key: key.to_owned(), attempt: run.attempt, what, at: Instant::now() };
+        self.0.lock().unwrap().push(event);
+    }
+
+    fn of(&self, key: &str, what: What) -> Vec<Event> {
+        self.0.lock().unwrap().iter().filter(|event| event.key == key && event.what == what).cloned().collect()
+    }
+
+    /// The attempts of a job that were begun.
+    pub(super) fn started(&self, key: &str) -> Vec<u32> {
+        self.of(key, What::Started).iter().map(|event| event.attempt).collect()
+    }
+
+    /// When they were begun.
+    pub(super) fn started_at(&self, key: &str) -> Vec<Instant> {
+        self.of(key, What::Started).iter().map(|event| event.at).collect()
+    }
+
+    /// How many attempts of a job are neither finished nor otherwise over.
+    pub(super) fn running(&self, key: &str) -> usize {
+        self.of(key, What::Started).len() - self.of(key, What::Finished).len() - self.of(key, What::Left).len()
+    }
+
+    /// How often each job was finished.
+    pub(super) fn finished(&self) -> BTreeMap<String, usize> {
+        let mut finished = BTreeMap::new();
+        for event in self.0.lock().unwrap().iter().filter(|event| event.what == What::Finished) {
+            *finished.entry(event.key.clone()).or_default() += 1;
+        }
+        finished
+    }
+
+    /// How many attempts of all jobs were begun.
+    pub(super) fn attempts(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|event| event.what == What::Started).count()
+    }
+
+    /// A worker's registry with every job of these tests, all of which do the same and write it down.
+    pub(super) fn registry<F, R>(&self, act: F) -> Registry
+    where
+        F: Fn(String, Run) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        let history = self.clone();
+        let run = move |key: String, run: Run| {
+            let (history, act) = (history.clone(), act.clone());
+            async move {
+                history.add(&key, &run, What::Started);
+                let mut left = Left(Some((history.clone(), key.clone(), run.clone())));
+                act(key.clone(), run.clone()).await?;
+                left.0 = None;
+                history.add(&key, &run, What::Finished);
+                Ok(())
+            }
+            .boxed()
+        };
+        let (step, single, hurried, slow, persistent) = (run.clone(), run.clone(), run.clone(), run.clone(), run);
+        Registry::new()
+            .job::<Step, _, _>(move |job, about| step(job.key, about))
+            .job::<Single, _, _>(move |job, about| single(job.key, about))
+            .job::<Hurried, _, _>(move |job, about| hurried(job.key, about))
+            .job::<Slow, _, _>(move |job, about| slow(job.key, about))
+            .job::<Persistent, _, _>(move |job, about| persistent(job.key, about))
+    }
+
+    /// A registry whose jobs have nothing more to do.
+    pub(super) fn succeeding(&self) -> Registry {
+        self.registry(|_, _| async { Ok(()) })
+    }
+
+    /// A registry whose jobs wait at the gate.
+    pub(super) fn waiting_at(&self, gate: &Gate) -> Registry {
+        let gate = gate.clone();
+        self.registry(move |_, _| {
+            let gate = gate.clone();
+            async move {
+                gate.passed().await;
+                Ok(())
+            }
+        })
+    }
+}
+
+/// Tells the history of an attempt that is dropped.
+struct Left(Option<(History, String, Run)>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some((history, key, run)) = &self.0 {
+            history.add(key, run, What::Left);
+        }
+    }
+}
+
+/// What `finished` says when each of these jobs was finished exactly once.
+pub(super) fn once_each(keys: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, usize> {
+    keys.into_iter().map(|key| (key.into(), 1)).collect()
+}
+
+/// Where jobs wait until it is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn passed(&self) {
+        self.0.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+}
+
+/// A worker of this process.
+#[derive(Debug)]
+pub(crate) struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn start(worker: Worker) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(worker.run(stop.clone()));
+        Self { stop, task }
+    }
+
+    /// Tells it to stop, without waiting.
+    pub(crate) fn tell_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("the worker stops").unwrap();
+    }
+
+    /// Ends its lease keeping and leasing at once. Attempts that run go on, as those of a process that was paused will.
+    pub(crate) async fn freeze(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// A worker with a runtime of its own, so that all of it can vanish at once like a killed process.
+#[derive(Debug)]
+pub(super) struct Doomed(Option<tokio::runtime::Runtime>);
+
+impl Doomed {
+    pub(super) fn start(app: &TestApp, registry: Registry) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (database, queue) = (database_config(app), app.queue_config.clone());
+        runtime.spawn(async move {
+            let database = Database::open(&database).unwrap();
+            let store = QueueStore::open(&queue).unwrap();
+            Worker::new(database, store, registry, 4, Duration::from_secs(10)).run(CancellationToken::new()).await;
+        });
+        Self(Some(runtime))
+    }
+
+    pub(super) fn vanish(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// How a process of its own would reach the test's database.
+pub(super) fn database_config(app: &TestApp) -> DatabaseConfig {
+    DatabaseConfig {
+        url: app.db.url.clone(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(30),
+    }
+}
+
+/// A job's row.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Row {
+    pub(super) attempts: i32,
+    pub(super) last_error: Option<String>,
+    pub(super) is_dead: bool,
+}
+
+/// A help center with a tenant, seen from the outside and from the inside.
+pub(super) struct QueueTest {
+    pub(super) app: TestApp,
+    pub(super) tenant: TenantId,
+    pub(super) owner: PgConnection,
+    pub(super) redis: redis::Connection,
+}
+
+impl QueueTest {
+    /// With the usual lease, which no busy machine makes a live worker lose.
+    pub(super) async fn start() -> Self {
+        Self::with_lease(Settings::default().lease).await
+    }
+
+    /// For tests that wait for a lease to end.
+    pub(super) async fn with_lease(lease: Duration) -> Self {
+        let app = TestApp::start_with(Settings { with_model: false, lease, ..Settings::default() }).await;
+        let tenant = app.db.tenant("acme").await.id;
+        let owner = app.db.owner().await;
+        let client = redis::Client::open(app.queue_config.redis_url.expose_secret()).unwrap();
+        Self { redis: client.get_connection().unwrap(), app, tenant, owner }
+    }
+
+    pub(super) async fn transaction(&self) -> TenantTx {
+        self.app.db.database.tenant(self.tenant).await.unwrap()
+    }
+
+    pub(super) async fn enqueue<J: Job>(&self, job: &J) -> JobId {
+        let mut tx = self.transaction().await;
+        let id = queue::enqueue(&mut tx, job).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// Enqueues a job as any release may have written it.
+    pub(super) async fn enqueue_raw(&mut self, queue: &str, job: &str, payload: serde_json::Value) -> Uuid {
+        sqlx::query_scalar(
+            "insert into outbox (tenant_id, queue, job, payload, max_attempts) values ($1, $2, $3, $4, 3) returning id",
+        )
+        .bind(self.tenant.uuid())
+        .bind(queue)
+        .bind(job)
+        .bind(payload)
+        .fetch_one(&mut self.owner)
+        .await
+        .unwrap()
+    }
+
+    /// Starts a worker with the usual concurrency and grace period.
+    pub(super) fn run(&self, registry: Registry) -> Running {
+        Running::start(self.app.worker_with(registry))
+    }
+
+    /// Runs a worker until no job is open.
+    pub(super) async fn finish(&self, registry: Registry) {
+        self.app.run_jobs_with(self.app.worker_with(registry)).await;
+    }
+
+    /// The job's row, while it is open or dead.
+    pub(super) async fn row(&mut self, id: Uuid) -> Option<Row> {
+        sqlx::query_as("select attempts, last_error, dead_at is not null as is_dead from outbox where id = $1")
+            .bind(id)
+            .fetch_optional(&mut self.owner)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until the job is a dead letter; its attempts and error.
+    pub(super) async fn dead_letter(&mut self, id: Uuid) -> (i32, String) {
+        let row = eventually("the job is a dead letter", async || self.row(id).await.filter(|row| row.is_dead)).await;
+        (row.attempts, row.last_error.unwrap())
+    }
+
+    /// How many rows the outbox has.
+    pub(super) async fn rows(&mut self) -> i64 {
+        sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut self.owner).await.unwrap()
+    }
+
+    pub(super) fn key(&self, queue: Queue, name: &str) -> String {
+        format!("{}:{{{queue}}}:{name}", self.app.queue_config.prefix)
+    }
+
+    /// What Redis knows of a job of the maintenance queue.
+    pub(super) fn hash(&mut self, id: Uuid) -> HashMap<String, String> {
+        let key = self.key(Queue::Maintenance, &format!("job:{id}"));
+        redis::cmd("HGETALL").arg(key).query(&mut self.redis).unwrap()
+    }
+
+    /// How many jobs of the maintenance queue wait, are delayed and are leased.
+    pub(super) async fn depths(&self) -> (u64, u64, u64) {
+        let [(_, waiting), (_, delayed), (_, leased)] = self.app.store.depths(Queue::Maintenance).await.unwrap();
+        (waiting, delayed, leased)
+    }
+
+    /// Makes a delayed job due, or ends a job's lease, by putting its time into the past.
+    pub(super) fn into_the_past(&mut self, set: &str, id: Uuid) {
+        let key = self.key(Queue::Maintenance, set);
+        redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(id.to_string()).exec(&mut self.redis).unwrap();
+    }
+
+    /// When a delayed job is due, in milliseconds since 1970.
+    pub(super) fn delayed_until(&mut self, id: Uuid) -> Option<u64> {
+        let key = self.key(Queue::Maintenance, "delayed");
+        redis::cmd("ZSCORE").arg(key).arg(id.to_string()).query(&mut self.redis).unwrap()
+    }
+
+    /// Makes Redis forget everything about this test's queues. Other tests use the server too.
+    pub(super) fn forget_everything(&mut self) {
+        forget_everything(&mut self.redis, &self.app.queue_config.prefix);
+    }
+}
+
+/// Deletes every key of a deployment.
+pub(crate) fn forget_everything(redis: &mut redis::Connection, prefix: &str) {
+    let script = redis::Script::new(
+        "local cursor = '0'
+         repeat
+           local page = redis.call('scan', cursor, 'match', ARGV[1] .. ':*', 'count', 1000)
+           cursor = page[1]
+           for _, key in ipairs(page[2]) do redis.call('del', key) end
+         until cursor == '0'",
+    );
+    script.arg(prefix).invoke::<()>(redis).unwrap();
+}

@@ -1,0 +1,149 @@
+//! Search: what it finds, by words and by meaning, and what it says when half of it is away.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tests::{
+    Settings, TestApp,
+    fixture::{self, Folder, article},
+};
+
+const SEARCH: &str = "/api/v2/help-center/search/";
+
+fn library() -> Folder {
+    Folder::of(&[
+        ("account/password.md", &article("Reset your password", "Open *Settings* and choose **Security**. A link is sent to you by email.")),
+        ("account/delete.md", &article("Delete your account", "All of your data is removed after thirty days.")),
+        ("billing/invoice.md", &article("Download an invoice", "Invoices are PDF files. The error code E-4711 means that none exists yet.")),
+        ("billing/refund.md", &article("Money back", "We return what you paid within two weeks.")),
+        ("billing/html.md", &article("Markup", "Write `<script>alert(1)</script>` & \"quotes\" as code to show a script.")),
+        ("café.md", &article("Le café", "Un café naïve au lait.")),
+    ])
+}
+
+async fn start_with(settings: Settings) -> (TestApp, String) {
+    let app = TestApp::start_with(settings).await;
+    let tenant = app.db.tenant("library").await.id;
+    let report = fixture::import(&app.db, tenant, &library()).await;
+    assert_eq!(report.created, 6, "{report:?}");
+    let token = app.token("library", &[]);
+    (app, token)
+}
+
+async fn start() -> (TestApp, String) {
+    let (app, token) = start_with(Settings::default()).await;
+    app.run_jobs().await;
+    (app, token)
+}
+
+async fn search(app: &TestApp, token: &str, body: Value) -> Value {
+    let (status, found) = app.post(SEARCH, token, &body).await;
+    assert_eq!(status, StatusCode::OK, "{found}");
+    found
+}
+
+#[tokio::test]
+async fn a_question_finds_an_article_that_shares_no_word_with_it() {
+    let (app, token) = start().await;
+    let found = search(&app, &token, json!({ "query": "can I get a reimbursement" })).await;
+    assert_eq!(found["results"][0]["title"], "Money back", "{found}");
+    assert_eq!(found["results"][0]["matched"], json!(["semantic"]));
+    assert_eq!(found["degraded"], json!([]));
+}
+
+#[tokio::test]
+async fn an_error_code_finds_the_article_that_holds_it() {
+    let (app, token) = start().await;
+    let titles = app.search_titles(&token, "E-4711").await;
+    assert_eq!(titles.first().map(String::as_str), Some("Download an invoice"), "{titles:?}");
+}
+
+#[tokio::test]
+async fn accents_do_not_matter() {
+    let (app, token) = start().await;
+    for query in ["cafe", "CAFÉ", "naive"] {
+        let titles = app.search_titles(&token, query).await;
+        assert_eq!(titles.first().map(String::as_str), Some("Le café"), "{query}: {titles:?}");
+    }
+}
+
+#[tokio::test]
+async fn words_work_at_once_and_meaning_follows() {
+    let (app, token) = start_with(Settings::default()).await;
+    let found = search(&app, &token, json!({ "query": "invoices" })).await;
+    assert_eq!(found["results"][0]["title"], "Download an invoice");
+    assert_eq!(found["results"][0]["matched"], json!(["keyword"]));
+    app.run_jobs().await;
+    let found = search(&app, &token, json!({ "query": "invoices" })).await;
+    assert_eq!(found["results"][0]["matched"], json!(["keyword", "semantic"]));
+}
+
+#[tokio::test]
+async fn without_the_model_words_answer_and_the_answer_says_so() {
+    let (app, token) = start_with(Settings { with_model: false, ..Settings::default() }).await;
+    let found = search(&app, &token, json!({ "query": "password" })).await;
+    assert_eq!(found["results"][0]["title"], "Reset your password");
+    assert_eq!(found["degraded"], json!(["semantic"]));
+    let page = app.request(reqwest::Method::GET, "/search/?q=password").bearer_auth(&token).send().await.unwrap();
+    let page = page.text().await.unwrap();
+    assert!(page.contains("meaning"), "the page says that search by meaning is away: {page}");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn snippets_are_highlighted_and_safe() {
+    let (app, token) = start().await;
+    let found = search(&app, &token, json!({ "query": "script alert" })).await;
+    let snippet = found["results"].as_array().unwrap().iter().find(|r| r["title"] == "Markup").unwrap()["snippet"].clone();
+    let snippet = snippet.as_str().unwrap();
+    assert!(snippet.contains("<mark>"), "{snippet}");
+    let text = snippet.replace("<mark>", "").replace("</mark>", "");
+    assert!(!text.contains(['<', '>']) && text.contains("&lt;script&gt;"), "{snippet}");
+}
+
+#[tokio::test]
+async fn filters_apply_before_the_limit() {
+    let (app, token) = start().await;
+    let all = search(&app, &token, json!({ "query": "account invoice password data" })).await;
+    assert!(all["total"].as_u64().unwrap() >= 3, "{all}");
+    let found = search(&app, &token, json!({ "query": "account invoice password data", "category": "billing", "limit": 1 })).await;
+    assert_eq!(found["results"][0]["category"], "Billing", "{found}");
+    assert!(found["total"].as_u64().unwrap() < all["total"].as_u64().unwrap());
+    for nothing in [json!({ "category": "no-such-category" }), json!({ "difficulty": "ADVANCED" }), json!({ "tags": ["none"] }), json!({ "locale": "fr" })] {
+        let mut body = nothing.clone();
+        body["query"] = json!("password");
+        assert_eq!(search(&app, &token, body).await["total"], 0, "{nothing}");
+    }
+}
+
+#[tokio::test]
+async fn what_means_nothing_finds_nothing() {
+    let (app, token) = start().await;
+    let found = search(&app, &token, json!({ "query": "qzxv wkjh pltr" })).await;
+    assert_eq!(found["total"], 0, "{found}");
+}
+
+#[tokio::test]
+async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
+    let (app, _) = start().await;
+    let nearest = |exact_below: i32| {
+        let app = &app;
+        async move {
+            let mut tx = app.db.database.tenant(app.db.tenant("library").await.id).await.unwrap();
+            let tenant = tx.tenant().uuid();
+            let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
+                "select id from search_semantic_candidates($1, '{}', (select min(model) from passage_embeddings),
+                     (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
+                      where p.body like 'We return%'), null, null, null, null, 20, $2) as id order by id",
+            )
+            .bind(tenant)
+            .bind(exact_below)
+            .fetch_all(tx.connection())
+            .await
+            .unwrap();
+            ids
+        }
+    };
+    let (through_index, exact) = (nearest(0).await, nearest(1_000_000).await);
+    assert_eq!(exact.len(), 6);
+    assert_eq!(through_index, exact);
+}

@@ -1,0 +1,830 @@
+//! No row of one tenant is another's: the schema's rules, each with proof that the check notices when it is broken; what a
+//! connection sees before, within and after a tenant's transaction; jobs; and what a tenant's words weigh in a search.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use shared::{
+    auth::{
+        Pepper, Roles, api_key,
+        session::{self, NewPerson},
+    },
+    clock::Clock,
+    config::DatabaseConfig,
+    db::Database,
+    knowledge::EmbedArticle,
+    queue::{
+        self,
+        worker::{Registry, Run},
+    },
+    tenancy::{Tenant, TenantId},
+};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tests::{
+    Settings, TestApp, TestDatabase,
+    fixture::{self, Folder},
+    start_of_time,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// A rule of the schema: a query for what breaks it, and changes that do.
+struct Rule {
+    says: &'static str,
+    offenders: &'static str,
+    broken_by: &'static [&'static str],
+}
+
+/// What every tenant-owned table's policy says, as PostgreSQL prints it.
+const TENANT_POLICY: &str = "(tenant_id = (current_setting('app.tenant_id'::text))::uuid)";
+
+const RULES: &[Rule] = &[
+    Rule {
+        says: "row-level security is enabled and forced on every table with a tenant",
+        offenders: "select oid::regclass::text from tenant_tables where not (relrowsecurity and relforcerowsecurity)",
+        broken_by: &[
+            "alter table articles disable row level security",
+            "alter table articles no force row level security",
+            "create table notes (tenant_id uuid not null)",
+        ],
+    },
+    Rule {
+        says: "every table with a tenant has the tenant policy, for reading and writing",
+        offenders: "select oid::regclass::text from tenant_tables t where not exists (
+                        select from pg_policies p
+                        where format('%I.%I', p.schemaname, p.tablename)::regclass = t.oid and p.policyname = 'tenant'
+                          and p.roles = '{public}' and p.cmd = 'ALL' and p.qual = $tenant_policy
+                          and p.with_check = $tenant_policy)",
+        broken_by: &[
+            "drop policy tenant on tags",
+            "alter policy tenant on tags using (true)",
+            "alter policy tenant on tags with check (true)",
+            "alter policy tenant on tags using (tenant_id = current_setting('app.tenant_id', true)::uuid)",
+        ],
+    },
+    Rule {
+        says: "no other policy lets rows in, but for the owners of the listed functions",
+        offenders: "select tablename || ' ' || policyname from pg_policies
+                    where policyname <> 'tenant' and (policyname, tablename, roles::text, cmd) not in (
+                        ('search', 'articles', '{helpcenter_search}', 'SELECT'),
+                        ('search', 'passages', '{helpcenter_search}', 'SELECT'),
+                        ('search', 'passage_embeddings', '{helpcenter_search}', 'SELECT'),
+                        ('search', 'article_tags', '{helpcenter_search}', 'SELECT'),
+                        ('search', 'tags', '{helpcenter_search}', 'SELECT'),
+                        ('queue', 'outbox', '{helpcenter_queue}', 'ALL'))",
+        broken_by: &["create policy staff on tags using (true)", "alter policy search on tags to public"],
+    },
+    Rule {
+        says: "a row with a tenant always has one",
+        offenders: "select a.attrelid::regclass::text from pg_attribute a join tenant_tables t on t.oid = a.attrelid
+                    where a.attname = 'tenant_id' and not a.attnotnull",
+        broken_by: &["create table notes (tenant_id uuid)"],
+    },
+    Rule {
+        says: "only the registry, the scheduler's ticks and the record of migrations belong to no tenant",
+        offenders: "select oid::regclass::text from stored_tables where oid not in (select oid from tenant_tables)
+                      and oid::regclass::text not in ('tenants', 'scheduler_ticks', '_sqlx_migrations')",
+        broken_by: &["create table notes (body text)", "create table notes (tenant uuid) partition by hash (tenant)"],
+    },
+    Rule {
+        says: "a view asks with the rights of whoever reads it; what cannot do so does not exist",
+        offenders: "select oid::regclass::text from pg_class
+                    where relkind in ('v', 'm', 'f') and relnamespace in (select oid from our_schemas) and not is_extensions(oid)
+                      and not (relkind = 'v' and coalesce(reloptions @> '{security_invoker=true}', false))",
+        broken_by: &[
+            "create view titles as select tenant_id, title from revisions",
+            "create view titles with (security_invoker = false) as select tenant_id, title from revisions",
+            "create materialized view titles as select tenant_id, title from revisions",
+        ],
+    },
+    Rule {
+        says: "the SECURITY DEFINER functions are exactly these",
+        offenders: "select coalesce(listed, existing) from unnest(array[
+                        'outbox_claim(integer)', 'outbox_counts()', 'outbox_forget_relayed()',
+                        'outbox_mark_relayed(uuid[])', 'outbox_open(uuid[])',
+                        'outbox_relayed_page(uuid,interval,integer)',
+                        'search_keyword_candidates(uuid,text[],tsquery,uuid[],text[],text,text,integer)',
+                        'search_semantic_candidates(uuid,text[],text,vector,uuid[],text[],text,text,integer,integer)'
+                    ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
+                      on existing = listed
+                    where listed is null or existing is null",
+        broken_by: &[
+            "create function everybody() returns bigint language sql security definer return (select count(*) from people)",
+            "drop function outbox_counts()",
+            "alter function outbox_counts() security invoker",
+        ],
+    },
+    Rule {
+        says: "each has a pinned search_path in which temporary tables come last, where they can stand in for nothing",
+        offenders: "select oid::regprocedure::text from pg_proc
+                    where prosecdef and not coalesce(proconfig @> array['search_path=pg_catalog, public, pg_temp'], false)",
+        broken_by: &[
+            "alter function outbox_counts() reset search_path",
+            "alter function outbox_counts() set search_path = public, pg_catalog, pg_temp",
+        ],
+    },
+    Rule {
+        says: "each may be called by the services only",
+        offenders: "select oid::regprocedure::text from pg_proc p
+                    where prosecdef and (proacl is null or exists (
+                        select from aclexplode(proacl) where grantee not in (proowner, 'helpcenter_app'::regrole)))",
+        broken_by: &[
+            "grant execute on function outbox_counts() to public",
+            "create function everybody() returns bigint language sql security definer return (select count(*) from people)",
+        ],
+    },
+    Rule {
+        says: "each belongs to a role made for it",
+        offenders: "select oid::regprocedure::text from pg_proc
+                    where prosecdef and proowner::regrole::text <> case when proname like 'search\\_%' then 'helpcenter_search'
+                                                                        when proname like 'outbox\\_%' then 'helpcenter_queue' end",
+        broken_by: &["alter function outbox_counts() owner to current_user"],
+    },
+    Rule {
+        says: "nobody logs in as these roles, and they bypass nothing",
+        offenders: "select rolname::text from pg_roles
+                    where rolname in ('helpcenter_app', 'helpcenter_search', 'helpcenter_queue')
+                      and (rolcanlogin or rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)",
+        broken_by: &["alter role helpcenter_search login", "alter role helpcenter_app bypassrls"],
+    },
+    Rule {
+        says: "a login of the services bypasses nothing and has no role but helpcenter_app, which has none",
+        offenders: "select r.rolname::text from services s join pg_roles r on r.oid = s.member
+                    where r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolcreatedb or r.rolreplication
+                    union all
+                    select format('%s has %s', m.member::regrole, m.roleid::regrole) from pg_auth_members m
+                    where m.member = 'helpcenter_app'::regrole
+                       or m.member in (select member from services) and m.roleid <> 'helpcenter_app'::regrole",
+        broken_by: &[
+            "alter role helpcenter_test bypassrls",
+            "grant helpcenter_search to helpcenter_test",
+            "grant pg_read_all_data to helpcenter_app",
+        ],
+    },
+    Rule {
+        says: "the services own nothing and may create nothing",
+        offenders: "select c.oid::regclass::text from pg_class c where c.relowner in (select role from service_roles)
+                    union all
+                    select p.oid::regprocedure::text from pg_proc p where p.proowner in (select role from service_roles)
+                    union all
+                    select n.nspname::text from our_schemas n, service_roles
+                    where n.nspowner = role or has_schema_privilege(role, n.oid, 'create')",
+        broken_by: &[
+            "alter table tags owner to helpcenter_test",
+            "alter function outbox_counts() owner to helpcenter_app",
+            "grant create on schema public to helpcenter_app",
+        ],
+    },
+    Rule {
+        says: "the services have no right that row-level security does not hold back, such as TRUNCATE",
+        offenders: "select format('%s on %s', privilege, t.oid::regclass)
+                    from stored_tables t, unnest(array['truncate', 'references', 'trigger', 'maintain']) as privilege, service_roles
+                    where has_table_privilege(role, t.oid, privilege)",
+        broken_by: &["grant truncate on tags to helpcenter_app", "grant all on tags to public"],
+    },
+    Rule {
+        says: "the audit log is written and read, never changed",
+        offenders: "select privilege from unnest(array['update', 'delete']) as privilege, service_roles
+                    where has_table_privilege(role, 'audit_log', privilege) or has_any_column_privilege(role, 'audit_log', 'update')",
+        broken_by: &["grant delete on audit_log to helpcenter_app", "grant update (details) on audit_log to helpcenter_app"],
+    },
+    Rule {
+        says: "the owners of the functions have no right beyond what these need",
+        offenders: "select format('%s: %s on %s', a.grantee::regrole, a.privilege_type, t.oid::regclass)
+                    from stored_tables t, aclexplode(t.relacl) a
+                    where (a.grantee = 'helpcenter_search'::regrole and (a.privilege_type <> 'SELECT' or t.relname not in
+                              ('articles', 'passages', 'passage_embeddings', 'article_tags', 'tags')))
+                       or (a.grantee = 'helpcenter_queue'::regrole and (a.privilege_type not in ('SELECT', 'UPDATE') or t.relname <> 'outbox'))
+                       or a.grantee = 0",
+        broken_by: &[
+            "grant select on people to helpcenter_search",
+            "grant delete on outbox to helpcenter_queue",
+            "grant select on tags to public",
+        ],
+    },
+    Rule {
+        says: "the tenant is set by a transaction for itself, by nothing that lasts",
+        offenders: "select setting from pg_db_role_setting, unnest(setconfig) as setting where setting like 'app.%'
+                    union all
+                    select setting from pg_proc, unnest(proconfig) as setting where setting like 'app.%'",
+        broken_by: &[
+            "alter role helpcenter_test set app.tenant_id = '00000000-0000-0000-0000-000000000000'",
+            "alter function outbox_counts() set app.tenant_id = ''",
+        ],
+    },
+    Rule {
+        says: "a foreign key between tables with tenants holds the tenant, so that it cannot tell what another one has",
+        offenders: "select c.conname::text from pg_constraint c
+                    join tenant_tables child on child.oid = c.conrelid join tenant_tables parent on parent.oid = c.confrelid
+                    where c.contype = 'f' and not exists (
+                        select from unnest(c.conkey, c.confkey) as k (own, theirs)
+                        where k.own = tenant_column(c.conrelid) and k.theirs = tenant_column(c.confrelid))",
+        broken_by: &[
+            "create unique index on people (id); alter table sessions add foreign key (person_id) references people (id)",
+            "alter table people add manager uuid, add other_tenant uuid;
+             alter table people add foreign key (other_tenant, manager) references people (tenant_id, id)",
+        ],
+    },
+    Rule {
+        says: "every table with a tenant leads to the registry, by itself or through its parent",
+        offenders: "select t.oid::regclass::text from tenant_tables t where not exists (
+                        select from pg_constraint c where c.conrelid = t.oid and c.contype = 'f'
+                          and c.conkey @> array[tenant_column(t.oid)])",
+        broken_by: &["create table notes (tenant_id uuid not null)"],
+    },
+    Rule {
+        says: "what is unique is unique within a tenant",
+        // outbox_id_index: the job's id in Redis, made by the server as a version 7 UUID and never by a request, so that
+        // there is nothing to probe.
+        offenders: "select i.indexrelid::regclass::text from pg_index i join tenant_tables t on t.oid = i.indrelid
+                    where (i.indisunique or i.indisexclusion) and not tenant_column(t.oid) = any (i.indkey)
+                      and i.indexrelid::regclass::text <> 'outbox_id_index'",
+        broken_by: &["create unique index tags_everywhere on tags (slug)", "alter table people add unique (email)"],
+    },
+];
+
+/// What the rules have in common, as temporary views.
+const TERMS: &str = "
+    create temp view our_schemas as
+        select * from pg_namespace where nspname not like 'pg\\_%' and nspname <> 'information_schema';
+    create function pg_temp.is_extensions(relation oid) returns boolean language sql
+        return exists (select from pg_depend where classid = 'pg_class'::regclass and objid = relation and deptype = 'e');
+    create temp view stored_tables as
+        select * from pg_class where relkind in ('r', 'p') and relnamespace in (select oid from our_schemas)
+                                    and not pg_temp.is_extensions(pg_class.oid);
+    create function pg_temp.tenant_column(relation oid) returns smallint language sql
+        return (select attnum from pg_attribute where attrelid = relation and attname = 'tenant_id' and not attisdropped);
+    create temp view tenant_tables as select * from stored_tables where pg_temp.tenant_column(oid) is not null;
+    create temp view services as
+        select m.member from pg_auth_members m join pg_roles r on r.oid = m.roleid where r.rolname = 'helpcenter_app';
+    create temp view service_roles as -- 0: everybody
+        select member as role from services union select oid from pg_roles where rolname = 'helpcenter_app' union select 0::oid;";
+
+async fn offenders(connection: &mut PgConnection, rule: &Rule) -> Vec<String> {
+    let sql = rule
+        .offenders
+        .replace("$tenant_policy", &sqlx_literal(TENANT_POLICY))
+        .replace("is_extensions(", "pg_temp.is_extensions(")
+        .replace("tenant_column(", "pg_temp.tenant_column(");
+    let found = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(connection).await;
+    found.unwrap_or_else(|error| panic!("{}: {error}", rule.says))
+}
+
+fn sqlx_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[tokio::test]
+async fn the_schema_keeps_tenants_apart() {
+    let db = TestDatabase::create().await;
+    let mut owner = db.owner().await;
+    sqlx::raw_sql(TERMS).execute(&mut owner).await.unwrap();
+    let mut broken = Vec::new();
+    for rule in RULES {
+        let offenders = offenders(&mut owner, rule).await;
+        if !offenders.is_empty() {
+            broken.push(format!("{}: {offenders:?}", rule.says));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[tokio::test]
+async fn each_rule_of_the_schema_notices_when_it_is_broken() {
+    let db = TestDatabase::create().await;
+    let mut owner = db.owner().await;
+    sqlx::raw_sql(TERMS).execute(&mut owner).await.unwrap();
+    for rule in RULES {
+        let before = offenders(&mut owner, rule).await;
+        for change in rule.broken_by {
+            let mut transaction = owner.begin().await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(*change)).execute(&mut *transaction).await.unwrap();
+            let after = offenders(&mut transaction, rule).await;
+            assert!(after.len() > before.len(), "nobody noticed `{change}`, although {}", rule.says);
+            transaction.rollback().await.unwrap();
+        }
+    }
+}
+
+/// Every table with tenants' rows.
+async fn tenant_tables(db: &TestDatabase) -> Vec<String> {
+    sqlx::query_scalar(
+        "select c.oid::regclass::text from pg_class c join pg_attribute a on a.attrelid = c.oid
+         where c.relkind in ('r', 'p') and a.attname = 'tenant_id' and not a.attisdropped order by 1",
+    )
+    .fetch_all(&mut db.owner().await)
+    .await
+    .unwrap()
+}
+
+/// A tenant with a row in every table.
+async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
+    let tenant = db.tenant(slug).await;
+    let folder = Folder::of(&[
+        ("guides/one.md", "---\ntitle: One\ntags: [first]\n---\n\nSee [the other one](two.md).\n"),
+        ("guides/two.md", &fixture::article("Two", "A page about scanners.")),
+    ]);
+    let report = fixture::import(db, tenant.id, &folder).await;
+    assert_eq!((report.created, report.failed.len()), (2, 0), "{report:?}");
+
+    let pepper = Pepper::new(SecretString::from("a pepper that no other test needs to know"));
+    let mut tx = db.database.tenant(tenant.id).await.unwrap();
+    let person = NewPerson {
+        email: "ada@example.com".to_owned(),
+        name: "Ada".to_owned(),
+        roles: Roles::none(),
+        password: "correct horse battery".to_owned(),
+    };
+    session::create_person(&mut tx, person, "test").await.unwrap();
+    let key = api_key::NewApiKey { name: "machine".to_owned(), roles: Roles::none(), expires_at: None };
+    api_key::create(&mut tx, &pepper, &key, "test").await.unwrap();
+    tx.commit().await.unwrap();
+    let (clock, lifetime) = (Clock::fixed(start_of_time()), Duration::from_secs(60));
+    let (email, password) = ("ada@example.com", "correct horse battery".to_owned());
+    let begun = session::sign_in(&db.database, &pepper, &clock, lifetime, tenant.id, email, password).await.unwrap();
+    assert!(begun.is_some());
+    sqlx::query(
+        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
+         select tenant_id, id, 'by hand', array_fill(0.05, array[384])::vector from passages where tenant_id = $1",
+    )
+    .bind(tenant.id.uuid())
+    .execute(&mut db.owner().await)
+    .await
+    .unwrap();
+    for table in tenant_tables(db).await {
+        assert!(count(db, &table, tenant.id).await > 0, "{table} has no row: the tests below would prove nothing about it");
+    }
+    tenant
+}
+
+/// How many rows a tenant has in a table, as the owner sees it.
+async fn count(db: &TestDatabase, table: &str, tenant: TenantId) -> i64 {
+    let sql = format!("select count(*) from {table} where tenant_id = $1");
+    let counted = sqlx::query_scalar(AssertSqlSafe(sql)).bind(tenant.uuid()).fetch_one(&mut db.owner().await).await;
+    counted.unwrap()
+}
+
+/// Asks for every row of a table without naming a tenant, as a query would that forgot to, and counts the foreign ones.
+async fn rows_of_another_tenant(database: &Database, tenant: TenantId, table: &str) -> usize {
+    let mut tx = database.tenant(tenant).await.unwrap();
+    let sql = format!("select tenant_id from {table}");
+    let owners: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(tx.connection()).await.unwrap();
+    assert!(owners.contains(&tenant.uuid()), "{table}: a tenant sees its own rows");
+    owners.into_iter().filter(|owner| *owner != tenant.uuid()).count()
+}
+
+#[tokio::test]
+async fn a_query_that_forgets_the_tenant_sees_no_foreign_row_and_without_row_level_security_it_would() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    let tables = tenant_tables(&db).await;
+    for table in &tables {
+        assert_eq!(rows_of_another_tenant(&db.database, acme.id, table).await, 0, "{table}");
+        assert_eq!(rows_of_another_tenant(&db.database, globex.id, table).await, 0, "{table}");
+    }
+    // The same question where the owner took the protection away: it is this that answered above.
+    let mut owner = db.owner().await;
+    for table in &tables {
+        let sql = format!("alter table {table} disable row level security");
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut owner).await.unwrap();
+        let foreign = rows_of_another_tenant(&db.database, acme.id, table).await;
+        assert!(foreign > 0, "{table}: this test would pass without row-level security");
+    }
+}
+
+#[tokio::test]
+async fn foreign_rows_cannot_be_written_changed_or_deleted() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    for table in tenant_tables(&db).await {
+        let before = count(&db, &table, globex.id).await;
+        // A row of one's own, copied under another tenant.
+        let copy = format!(
+            "insert into {table} select (jsonb_populate_record(own, jsonb_build_object('tenant_id', $1))).* from {table} own limit 1"
+        );
+        let error = refusal(&db.database, acme.id, &copy, globex.id).await;
+        assert_eq!(error, "42501", "{table}: inserting a row for another tenant");
+        // A row of one's own, given away. Where rows are never updated, something else says no before.
+        let give_away = format!("update {table} set tenant_id = $1");
+        let error = refusal(&db.database, acme.id, &give_away, globex.id).await;
+        assert!(["42501", "P0001"].contains(&error.as_str()), "{table}: giving a row to another tenant: {error}");
+        // Rows of the other tenant, asked for by name.
+        for change in ["delete from {table} where tenant_id = $1", "update {table} set tenant_id = $1 where tenant_id = $1"] {
+            let mut tx = db.database.tenant(acme.id).await.unwrap();
+            let sql = change.replace("{table}", &table);
+            match sqlx::query(AssertSqlSafe(sql)).bind(globex.id.uuid()).execute(tx.connection()).await {
+                Ok(done) => assert_eq!(done.rows_affected(), 0, "{table}"),
+                Err(error) => assert_eq!(table, "audit_log", "{error}"),
+            }
+            tx.commit().await.unwrap();
+        }
+        assert_eq!(count(&db, &table, globex.id).await, before, "{table}");
+    }
+}
+
+/// The SQLSTATE with which a tenant's statement about another tenant is refused.
+async fn refusal(database: &Database, tenant: TenantId, sql: &str, other: TenantId) -> String {
+    let mut tx = database.tenant(tenant).await.unwrap();
+    let done = sqlx::query(AssertSqlSafe(sql.to_owned())).bind(other.uuid()).execute(tx.connection()).await;
+    match done {
+        Err(sqlx::Error::Database(error)) => error.code().unwrap().into_owned(),
+        other => panic!("`{sql}` was not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_key_does_not_tell_whether_another_tenant_has_the_row() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    let foreign: Uuid = sqlx::query_scalar("select id from tags where tenant_id = $1")
+        .bind(globex.id.uuid())
+        .fetch_one(&mut db.owner().await)
+        .await
+        .unwrap();
+    let mut errors = Vec::new();
+    for tag in [foreign, Uuid::now_v7()] {
+        let mut tx = db.database.tenant(acme.id).await.unwrap();
+        let error = sqlx::query(
+            "insert into article_tags (tenant_id, article_id, tag_id) select tenant_id, id, $1 from articles limit 1",
+        )
+        .bind(tag)
+        .execute(tx.connection())
+        .await
+        .unwrap_err();
+        let error = error.into_database_error().unwrap();
+        errors.push((error.code().unwrap().into_owned(), error.constraint().unwrap().to_owned(), error.message().to_owned()));
+    }
+    assert_eq!(errors[0].0, "23503");
+    assert_eq!(errors[0], errors[1], "a foreign tag and one that does not exist are refused alike");
+}
+
+#[tokio::test]
+async fn tenants_use_the_same_slugs_and_emails_without_meeting() {
+    let db = TestDatabase::create().await;
+    // Each creates the same articles, categories, tags and the same person; `filled_tenant` fails when one is refused.
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    for table in ["articles", "categories", "tags"] {
+        let sql = format!("select slug from {table} where tenant_id = $1 order by slug");
+        let mut owner = db.owner().await;
+        let mut slugs = Vec::new();
+        for tenant in [&acme, &globex] {
+            let found: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql.clone()))
+                .bind(tenant.id.uuid())
+                .fetch_all(&mut owner)
+                .await
+                .unwrap();
+            slugs.push(found);
+        }
+        assert_eq!(slugs[0], slugs[1], "{table}: another tenant's slug would show as a number behind one's own");
+    }
+}
+
+/// A pool of one connection, so that every transaction uses the same.
+fn single(db: &TestDatabase) -> Database {
+    Database::open(&DatabaseConfig {
+        url: db.url.clone(),
+        max_connections: 1,
+        acquire_timeout: Duration::from_secs(20),
+        statement_timeout: Duration::from_secs(30),
+    })
+    .unwrap()
+}
+
+async fn backend(connection: &mut PgConnection) -> i32 {
+    sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_without_a_tenant_gets_an_error_and_never_rows() {
+    let db = TestDatabase::create().await;
+    filled_tenant(&db, "acme").await;
+    let fresh = single(&db);
+    for table in tenant_tables(&db).await {
+        for sql in [
+            format!("select * from {table}"),
+            format!("select count(*) from {table}"),
+            format!("delete from {table}"),
+            format!("insert into {table} select * from {table}"),
+        ] {
+            let mut transaction = fresh.untenanted().await.unwrap();
+            let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *transaction).await;
+            assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
+            let mut registry = { drop(transaction); fresh.registry().await.unwrap() };
+            let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *registry).await;
+            assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_forgets_the_tenant_when_its_transaction_ends() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    let pool = single(&db);
+    let mut connections = Vec::new();
+    for end in ["committed", "rolled back", "failed", "abandoned"] {
+        let mut tx = pool.tenant(acme.id).await.unwrap();
+        let seen: i64 = sqlx::query_scalar("select count(*) from articles").fetch_one(tx.connection()).await.unwrap();
+        assert_eq!(seen, 2);
+        connections.push(backend(tx.connection()).await);
+        match end {
+            "committed" => tx.commit().await.unwrap(),
+            "failed" => {
+                sqlx::query("select 1 / 0").execute(tx.connection()).await.unwrap_err();
+                drop(tx);
+            }
+            "abandoned" => {
+                let slow = sqlx::query("select pg_sleep(20)").execute(tx.connection());
+                tokio::time::timeout(Duration::from_millis(100), slow).await.unwrap_err();
+                drop(tx);
+                // The pool has one connection, and it is busy: ended from outside, as a statement timeout would.
+                sqlx::query("select pg_terminate_backend($1)")
+                    .bind(connections.last())
+                    .execute(&mut db.owner().await)
+                    .await
+                    .unwrap();
+            }
+            _ => drop(tx),
+        }
+        let mut after = pool.untenanted().await.unwrap();
+        if end != "abandoned" {
+            assert_eq!(backend(&mut after).await, connections[0], "the connection must be the same for this to prove anything");
+        }
+        let tenant: Option<String> = sqlx::query_scalar("select nullif(current_setting('app.tenant_id', true), '')")
+            .fetch_one(&mut *after)
+            .await
+            .unwrap();
+        assert_eq!(tenant, None, "{end}");
+        let answer = sqlx::query("select * from articles").fetch_all(&mut *after).await;
+        assert!(answer.is_err(), "{end}: the next transaction saw {} rows", answer.unwrap().len());
+        drop(after);
+        // The next tenant sees its own.
+        assert_eq!(rows_of_another_tenant(&pool, globex.id, "articles").await, 0, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
+    let calls = [
+        "select search_keyword_candidates($1, '{}', to_tsquery('help_english', 'scanner'), null, null, null, null, 10)",
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 100)",
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 0)",
+    ];
+    for call in calls {
+        let mut tx = db.database.tenant(acme.id).await.unwrap();
+        let own = sqlx::query(call).bind(acme.id.uuid()).fetch_all(tx.connection()).await.unwrap();
+        assert!(!own.is_empty(), "`{call}` finds nothing at all");
+        let foreign = sqlx::query(call).bind(globex.id.uuid()).fetch_all(tx.connection()).await;
+        let foreign = foreign.map_or(0, |rows| rows.len());
+        assert_eq!(foreign, 0, "`{call}` told a transaction of one tenant about {foreign} articles of another");
+        drop(tx);
+        let mut untenanted = db.database.untenanted().await.unwrap();
+        let answer = sqlx::query(call).bind(globex.id.uuid()).fetch_all(&mut *untenanted).await;
+        assert!(answer.is_err(), "`{call}` answered a transaction without a tenant");
+    }
+}
+
+#[tokio::test]
+async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_function_reads() {
+    let db = TestDatabase::create().await;
+    let globex = filled_tenant(&db, "globex").await;
+    let acme = filled_tenant(&db, "acme").await;
+    // With the services' login: a view in the place of `passages`, which would run code with the function's rights.
+    let mut intruder = PgConnection::connect(db.url.expose_secret()).await.unwrap();
+    sqlx::raw_sql(
+        "create temp table loot (slug text);
+         grant all on loot to public;
+         create function pg_temp.steal() returns uuid language plpgsql as $$
+         begin
+             insert into pg_temp.loot select slug from public.articles;
+             return gen_random_uuid();
+         end $$;
+         create temp view passages as select pg_temp.steal() as tenant_id, null::uuid as id, null::uuid as article_id;
+         grant select on passages to public;",
+    )
+    .execute(&mut intruder)
+    .await
+    .unwrap();
+    let mut transaction = intruder.begin().await.unwrap();
+    sqlx::query("select set_config('app.tenant_id', $1, true)")
+        .bind(acme.id.to_string())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let called = sqlx::query(
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 1)",
+    )
+    .bind(acme.id.uuid())
+    .fetch_all(&mut *transaction)
+    .await;
+    drop(called);
+    transaction.commit().await.unwrap();
+    let loot: i64 = sqlx::query_scalar("select count(*) from loot").fetch_one(&mut intruder).await.unwrap();
+    assert_eq!(loot, 0, "the articles of every tenant were read, those of {} too", globex.slug);
+}
+
+/// The keys that a test's queues have in Redis.
+async fn redis_keys(app: &TestApp) -> (redis::aio::MultiplexedConnection, Vec<String>) {
+    let client = redis::Client::open(app.queue_config.redis_url.expose_secret()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let pattern = format!("{}*", app.queue_config.prefix);
+    let keys = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
+    (connection, keys)
+}
+
+/// A help center with a tenant whose one article waits in Redis to be embedded, and another tenant.
+async fn waiting_job(lease: Duration) -> (TestApp, Tenant, Tenant, Uuid) {
+    let app = TestApp::start_with(Settings { lease, ..Settings::default() }).await;
+    let (acme, globex) = (app.db.tenant("acme").await, app.db.tenant("globex").await);
+    let folder = Folder::of(&[("secret.md", &fixture::article("A secret plan", "Nobody must read this in Redis."))]);
+    fixture::import(&app.db, acme.id, &folder).await;
+    assert_eq!(queue::relay::once(&app.db.database, &app.store).await.unwrap(), 1);
+    let job = sqlx::query_scalar("select id from outbox").fetch_one(&mut app.db.owner().await).await.unwrap();
+    (app, acme, globex, job)
+}
+
+#[tokio::test]
+async fn redis_holds_ids_of_jobs_under_the_deployments_prefix_and_nothing_of_a_tenants_content() {
+    let (app, acme, ..) = waiting_job(Duration::from_secs(15)).await;
+    let (mut redis, keys) = redis_keys(&app).await;
+    let prefix = &app.queue_config.prefix;
+    let mut jobs = 0;
+    for key in keys {
+        let rest = key.strip_prefix(&format!("{prefix}:")).unwrap();
+        if rest == "incarnation" || rest.ends_with("}:waiting") {
+            continue;
+        }
+        assert!(rest.contains("}:job:"), "{key} is a new kind of key: say here whose it is and what it holds");
+        let fields: std::collections::BTreeMap<String, String> =
+            redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();
+        assert_eq!(fields["tenant"], acme.id.to_string(), "a job says whose it is");
+        assert!(fields.keys().all(|field| ["tenant", "attempts", "max_attempts", "token"].contains(&field.as_str())), "{fields:?}");
+        jobs += 1;
+    }
+    assert_eq!(jobs, 1);
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn a_job_runs_for_the_tenant_of_its_row_whatever_redis_says() {
+    let (app, acme, globex, job) = waiting_job(Duration::from_secs(15)).await;
+    let (mut redis, _) = redis_keys(&app).await;
+    let key = format!("{}:{{embeddings}}:job:{job}", app.queue_config.prefix);
+    let replaced: i64 = redis::cmd("HSET")
+        .arg(&key)
+        .arg("tenant")
+        .arg(globex.id.to_string())
+        .query_async(&mut redis)
+        .await
+        .unwrap();
+    assert_eq!(replaced, 0, "the field was there and has another tenant now");
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let registry = Registry::new().job::<EmbedArticle, _, _>({
+        let seen = Arc::clone(&seen);
+        move |_, run: Run| {
+            seen.lock().unwrap().push(run.tenant);
+            async { Ok(()) }
+        }
+    });
+    app.run_jobs_with(app.worker_with(registry)).await;
+    assert_eq!(*seen.lock().unwrap(), [acme.id]);
+}
+
+#[tokio::test]
+async fn a_job_that_killed_its_workers_is_buried_for_the_tenant_of_its_row_whatever_redis_says() {
+    let (app, acme, globex, job) = waiting_job(Duration::from_secs(1)).await;
+    let (mut redis, _) = redis_keys(&app).await;
+    let key = |name: &str| format!("{}:{{embeddings}}:{name}", app.queue_config.prefix);
+    // As after the last attempt: leased, and the lease is over.
+    redis::pipe()
+        .cmd("LREM").arg(key("waiting")).arg(0).arg(job.to_string()).ignore()
+        .cmd("HSET").arg(key(&format!("job:{job}"))).arg("tenant").arg(globex.id.to_string())
+        .arg("attempts").arg(10).arg("max_attempts").arg(10).ignore()
+        .cmd("ZADD").arg(key("leased")).arg(0).arg(job.to_string()).ignore()
+        .exec_async(&mut redis)
+        .await
+        .unwrap();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(app.worker().run(stop.clone()));
+    let mut dead = None;
+    for _ in 0..100 {
+        dead = sqlx::query("select tenant_id from outbox where id = $1 and dead_at is not null")
+            .bind(job)
+            .fetch_optional(&mut app.db.owner().await)
+            .await
+            .unwrap();
+        if dead.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.cancel();
+    running.await.unwrap();
+    let dead = dead.expect("the job became no dead letter: Redis' tenant was believed, who has no such row");
+    assert_eq!(dead.get::<Uuid, _>(0), acme.id.uuid());
+}
+
+#[tokio::test]
+async fn another_tenants_articles_change_neither_scores_nor_order_of_a_search() {
+    let app = TestApp::start().await;
+    let (acme, globex) = (app.db.tenant("acme").await, app.db.tenant("globex").await);
+    let texts = [
+        ("Restart a scanner", "Hold the scanner's button until the printer beeps."),
+        ("Calibrate a printer", "The printer prints a page; the scanner reads it."),
+        ("Labels", "A label comes out of the printer. The printer needs paper."),
+        ("Holidays", "Ask for a day off in the calendar."),
+    ];
+    let files: Vec<(String, String)> =
+        texts.iter().map(|(title, text)| (format!("{title}.md"), fixture::article(title, text))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    fixture::import(&app.db, acme.id, &Folder::of(&files)).await;
+    app.run_jobs().await;
+
+    let token = app.token("acme", &[]);
+    let queries = ["scanner printer", "how do I restart the printer", "calendar", "label paper button", "scanr"];
+    let search = async || {
+        let mut answers: Vec<Value> = Vec::new();
+        for query in queries {
+            let body = json!({ "query": query, "limit": 50 });
+            let (status, mut found) = app.post("/api/v2/help-center/search/", &token, &body).await;
+            assert_eq!(status, 200, "{found}");
+            found.as_object_mut().unwrap().remove("took_ms");
+            answers.push(found);
+        }
+        answers
+    };
+    let alone = search().await;
+    assert!(alone.iter().any(|answer| answer["total"].as_u64().unwrap() > 1), "{alone:?}");
+
+    // Many articles of another tenant, full of the same words.
+    let files: Vec<(String, String)> = (0..30)
+        .map(|n| (format!("{n}.md"), fixture::article(&format!("Printer scanner {n}"), "printer scanner label calendar ".repeat(n + 1).as_str())))
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    fixture::import(&app.db, globex.id, &Folder::of(&files)).await;
+    app.run_jobs().await;
+    assert_eq!(search().await, alone);
+}
+
+#[tokio::test]
+async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_index() {
+    let db = TestDatabase::create().await;
+    let (acme, globex) = (db.tenant("acme").await, db.tenant("globex").await);
+    let mut owner = db.owner().await;
+    // Next to the query: 2000 vectors of globex. Farther off: five articles of acme.
+    for (tenant, articles, passages, distance) in [(&globex, 1, 2000, 0.01), (&acme, 5, 1, 0.5)] {
+        let sql = "with article as (
+                 insert into articles (tenant_id, slug, status, target_roles, published_revision_id)
+                 select $1, 'a' || n, 'PUBLISHED', '{all}', gen_random_uuid() from generate_series(1, $2) n
+                 returning id, published_revision_id),
+             revision as (
+                 insert into revisions (tenant_id, id, article_id, number, title, author)
+                 select $1, published_revision_id, id, 1, 'T', 'test' from article),
+             passage as (
+                 insert into passages (tenant_id, article_id, revision_id, ordinal, body, context, tsv)
+                 select $1, id, published_revision_id, n, '', '', '' from article, generate_series(1, $3) n
+                 returning id)
+             insert into passage_embeddings (tenant_id, passage_id, model, embedding)
+             select $1, id, 'by hand', l2_normalize((array[1.0, $4 + random() * 0.01] || array_fill(0.0, array[382]))::vector(384))
+             from passage";
+        sqlx::query(sql)
+            .bind(tenant.id.uuid())
+            .bind(articles)
+            .bind(passages)
+            .bind(distance)
+            .execute(&mut owner)
+            .await
+            .unwrap();
+    }
+    sqlx::query("analyze").execute(&mut owner).await.unwrap();
+    let query = "(array[1.0] || array_fill(0.0, array[383]))::vector(384)";
+
+    // What a plain index scan finds: nothing of acme's. This is the trap.
+    let mut transaction = owner.begin().await.unwrap();
+    sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off; set local hnsw.iterative_scan = off")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let plain = format!(
+        "select passage_id from passage_embeddings where tenant_id = $1 and model = 'by hand' order by embedding <=> {query} limit 10"
+    );
+    let found = sqlx::query(AssertSqlSafe(plain)).bind(acme.id.uuid()).fetch_all(&mut *transaction).await.unwrap();
+    assert!(found.is_empty(), "the plain scan found {} of acme's articles: the other tenant is not in the way", found.len());
+    drop(transaction);
+
+    // What the product's function finds through the same index.
+    let mut tx = db.database.tenant(acme.id).await.unwrap();
+    sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off").execute(tx.connection()).await.unwrap();
+    let wanted =
+        format!("select search_semantic_candidates($1, '{{}}', 'by hand', {query}, null, null, null, null, 10, 0)");
+    let found = sqlx::query(AssertSqlSafe(wanted)).bind(acme.id.uuid()).fetch_all(tx.connection()).await.unwrap();
+    assert_eq!(found.len(), 5);
+}

@@ -1,0 +1,21 @@
+//! Computes the missing embeddings of an article.
+
+use shared::{
+    knowledge::{
+        EmbedArticle,
+        embed::{self, EmbedArticleError},
+    },
+    queue::{JobError, worker::Run},
+};
+
+use crate::registry::Context;
+
+pub(crate) async fn run(context: Context, job: EmbedArticle, about: Run) -> Result<(), JobError> {
+    let embedded = embed::embed_article(&context.database, &*context.embedder, about.tenant, &job).await;
+    let passages = embedded.map_err(|error| match error {
+        EmbedArticleError::Embed(error) if !error.is_retryable() => JobError::fail(error),
+        other => JobError::retry(other),
+    })?;
+    tracing::info!(tenant = %about.tenant, article = %job.article_id, revision = %job.revision_id, passages, "article.embedded");
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Finds articles whose passages or embeddings are missing or stale.
+
+use shared::{
+    knowledge::{ReconcileEmbeddings, embed},
+    queue::{JobError, worker::Run},
+};
+
+use crate::registry::Context;
+
+pub(crate) async fn run(context: Context, _: ReconcileEmbeddings, about: Run) -> Result<(), JobError> {
+    let model = context.embedder.model().to_string();
+    let found = embed::reconcile(&context.database, about.tenant, &model).await?;
+    if found != embed::Reconciled::default() {
+        tracing::warn!(tenant = %about.tenant, reindexed = found.reindexed, enqueued = found.enqueued, "articles.reconciled");
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The worker's process: takes jobs off the queues and runs them.
+
+use anyhow::Context as _;
+use shared::{
+    config::{DatabaseConfig, EmbeddingConfig, QueueConfig, TelemetryConfig, WorkerConfig},
+    db::Database,
+    embedding,
+    queue::{QueueStore, worker::Worker},
+    telemetry::{self, health, shutdown},
+};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let telemetry = TelemetryConfig::from_env(9102)?;
+    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
+    telemetry::install_tls();
+    let config = WorkerConfig::from_env()?;
+    let database = Database::open(&DatabaseConfig::from_env()?)?;
+    let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
+    let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
+    let probes = tokio::net::TcpListener::bind(telemetry.address)
+        .await
+        .with_context(|| format!("cannot listen on {}", telemetry.address))?;
+    let stop = shutdown::on_signal()?;
+    let probes_stop = CancellationToken::new();
+    let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
+    tracing::info!(model = %embedder.model(), metrics = %telemetry.address, "worker.started");
+
+    let registry = worker::registry(&worker::Context { database: database.clone(), embedder });
+    Worker::new(database.clone(), store, registry, config.concurrency, config.grace).run(stop).await;
+    probes_stop.cancel();
+    probes.await?;
+    database.close().await;
+    Ok(())
+}

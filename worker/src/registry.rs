@@ -1,0 +1,40 @@
+//! Every job that a worker can run, on one screen.
+
+use std::sync::Arc;
+
+use shared::{
+    db::Database,
+    embedding::Embedder,
+    knowledge::{EmbedArticle, ReconcileEmbeddings},
+    queue::{
+        Job, JobError,
+        worker::{Registry, Run},
+    },
+};
+
+use crate::jobs::{embed_article, reconcile_embeddings};
+
+/// What jobs work with.
+#[derive(Clone)]
+pub struct Context {
+    /// The database.
+    pub database: Database,
+    /// The embedding model.
+    pub embedder: Arc<dyn Embedder>,
+}
+
+/// Every job with what runs it.
+pub fn registry(context: &Context) -> Registry {
+    Registry::new()
+        .job::<EmbedArticle, _, _>(with(context, embed_article::run))
+        .job::<ReconcileEmbeddings, _, _>(with(context, reconcile_embeddings::run))
+}
+
+/// Gives a job's function the context.
+fn with<J: Job, R: Future<Output = Result<(), JobError>> + Send + 'static>(
+    context: &Context,
+    run: fn(Context, J, Run) -> R,
+) -> impl Fn(J, Run) -> R + Clone + Send + Sync + 'static {
+    let context = context.clone();
+    move |job, about| run(context.clone(), job, about)
+}
