@@ -13,6 +13,11 @@ create function text_search_configuration(locale text) returns regconfig
     return case when locale = 'en' or locale like 'en-%' then 'public.help_english'::regconfig
                 else 'public.help_simple'::regconfig end;
 
+-- The words of plain text. PostgreSQL's parser would take `<VirtualHost>` for markup and leave it out.
+create function plain_tsvector(configuration regconfig, plain text) returns tsvector
+    language sql immutable strict parallel safe
+    return to_tsvector(configuration, translate(plain, '<>', '  '));
+
 -- One row per searchable article: how often each lexeme occurs, which BM25 needs and a tsvector cannot tell cheaply.
 create table search_documents (
     tenant_id uuid not null,

@@ -78,7 +78,9 @@ pub async fn boundary(
     let started = Instant::now();
     let request_id = request_id(&request);
     let is_api = request.path().starts_with("/api/") || request.path().starts_with("/health/");
-    let is_https = request.app_data::<actix_web::web::Data<crate::Services>>().is_some_and(|s| s.config.public_url.starts_with("https://"));
+    let is_https = request
+        .app_data::<actix_web::web::Data<crate::Services>>()
+        .is_some_and(|s| s.config.public_url.starts_with("https://"));
     let mut response = next.call(request).await?.map_into_boxed_body();
     if response.response().error().is_some() {
         response = explained(response, &request_id, is_api);
@@ -95,16 +97,13 @@ pub async fn boundary(
 
 /// Replaces an error's answer by one that the caller can use, and logs what is ours.
 fn explained(response: ServiceResponse, request_id: &str, is_api: bool) -> ServiceResponse {
+    let Some(error) = response.response().error() else { return response };
     let foreign;
-    let error = match response.response().error() {
-        Some(error) => match error.as_error::<ApiError>() {
-            Some(ours) => ours,
-            None => {
-                foreign = translated(error);
-                &foreign
-            }
-        },
-        None => return response,
+    let error = if let Some(ours) = error.as_error::<ApiError>() {
+        ours
+    } else {
+        foreign = translated(error);
+        &foreign
     };
     let cause = error.cause.as_ref().map(|cause| format!("{cause:#}")).unwrap_or_default();
     match error.code.status() {

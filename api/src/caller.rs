@@ -49,7 +49,10 @@ pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>,
             .map(|(_, credential)| credential.trim())
             .filter(|credential| !credential.is_empty() && credential.len() <= 8192);
         let credential = credential.ok_or_else(|| {
-            ApiError::new(Code::CredentialInvalid, "The `Authorization` header must read `Bearer`, a space and the token or API key.")
+            ApiError::new(
+                Code::CredentialInvalid,
+                "The `Authorization` header must read `Bearer`, a space and the token or API key.",
+            )
         })?;
         return Ok(Some(services.authenticator.bearer(credential).await?));
     }
@@ -69,7 +72,8 @@ pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>,
 pub(crate) async fn tenant_of_host(request: &HttpRequest) -> Result<Option<Tenant>, ApiError> {
     let services = services(request)?;
     // The header itself: `X-Forwarded-Host` and its kin can be sent by anybody. A proxy passes the host name on.
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_lowercase();
+    let host =
+        request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_lowercase();
     let name = host.rsplit_once(':').map_or(host.as_str(), |(name, port)| {
         if port.bytes().all(|b| b.is_ascii_digit()) { name } else { host.as_str() }
     });

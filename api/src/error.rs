@@ -45,7 +45,9 @@ impl Code {
     pub fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
-            Self::AuthenticationRequired | Self::CredentialExpired | Self::CredentialInvalid => StatusCode::UNAUTHORIZED,
+            Self::AuthenticationRequired | Self::CredentialExpired | Self::CredentialInvalid => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::FormRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -144,7 +146,10 @@ impl ApiError {
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
         Self {
             cause: Some(cause.into()),
-            ..Self::new(Code::InternalError, "This is our fault, not yours. Please try again; if it stays, tell the operator the request id.")
+            ..Self::new(
+                Code::InternalError,
+                "This is our fault, not yours. Please try again; if it stays, tell the operator the request id.",
+            )
         }
     }
 
@@ -190,19 +195,30 @@ impl ResponseError for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        let away = matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::Tls(_))
-            || matches!(&error, sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53") || c.starts_with("08")));
+        let away = matches!(
+            error,
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::Tls(_)
+        ) || matches!(&error, sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53") || c.starts_with("08")));
         if away {
             return Self {
                 cause: Some(error.into()),
-                ..Self::new(Code::ServiceUnavailable, "The database does not answer at the moment. Please try again in a few seconds.")
+                ..Self::new(
+                    Code::ServiceUnavailable,
+                    "The database does not answer at the moment. Please try again in a few seconds.",
+                )
             };
         }
         // Class 22: a value that PostgreSQL cannot read or compare, such as a NUL character or a date out of its range.
-        if error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code.starts_with("22")) {
+        if error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| code.starts_with("22"))
+        {
             return Self {
                 cause: Some(error.into()),
-                ..Self::invalid("The request holds a character or a value that nothing here can have. Check it and try again.")
+                ..Self::invalid(
+                    "The request holds a character or a value that nothing here can have. Check it and try again.",
+                )
             };
         }
         Self::internal(error)
@@ -212,17 +228,24 @@ impl From<sqlx::Error> for ApiError {
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::Expired => {
-                Self::new(Code::CredentialExpired, "The token, key or session has expired. Sign in again or use a new one.")
-            }
+            AuthError::Expired => Self::new(
+                Code::CredentialExpired,
+                "The token, key or session has expired. Sign in again or use a new one.",
+            ),
             AuthError::Invalid(reason) => Self {
                 cause: Some(anyhow::anyhow!(reason)),
-                ..Self::new(Code::CredentialInvalid, "The token or API key is not valid here. Check that it is complete and meant for this help center.")
+                ..Self::new(
+                    Code::CredentialInvalid,
+                    "The token or API key is not valid here. Check that it is complete and meant for this help center.",
+                )
             },
             AuthError::Database(error) => error.into(),
             AuthError::Keys(error) => Self {
                 cause: Some(error.into()),
-                ..Self::new(Code::ServiceUnavailable, "The keys that tokens are signed with cannot be fetched at the moment. Please try again in a minute.")
+                ..Self::new(
+                    Code::ServiceUnavailable,
+                    "The keys that tokens are signed with cannot be fetched at the moment. Please try again in a minute.",
+                )
             },
         }
     }

@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::install_tls();
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
-    let database = Database::open(&DatabaseConfig::from_env()?)?;
+    let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let embedder = match embedding::from_config(&EmbeddingConfig::from_env()?) {
         Ok(embedder) => Some(embedder),
         Err(error) => {

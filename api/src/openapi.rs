@@ -47,7 +47,8 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let mut scheme = Http::new(HttpAuthScheme::Bearer);
         scheme.description = Some(
-            "A token signed by the host application, or an API key (`hck_…`). Public help centers answer without.".to_owned(),
+            "A token signed by the host application, or an API key (`hck_…`). Public help centers answer without."
+                .to_owned(),
         );
         document
             .components

@@ -109,17 +109,12 @@ pub(crate) async fn create_key(database: &Database, arguments: KeyArguments, jso
     let new = api_key::NewApiKey {
         name: arguments.name,
         roles: Roles::new(arguments.roles).map_err(anyhow::Error::msg)?,
-        expires_at: arguments
-            .expires_in_days
-            .map(|days| Clock::system().now() + chrono::Duration::days(days.into())),
+        expires_at: arguments.expires_in_days.map(|days| Clock::system().now() + chrono::Duration::days(days.into())),
     };
     let mut tx = database.tenant(tenant.id).await?;
     let created = api_key::create(&mut tx, &pepper, &new, ACTOR).await?;
     tx.commit().await?;
-    let text = format!(
-        "Key {} (store it now, it is not shown again):\n{}",
-        created.id, created.text
-    );
+    let text = format!("Key {} (store it now, it is not shown again):\n{}", created.id, created.text);
     output::done(json, &text, &serde_json::json!({ "id": created.id, "key": created.text }));
     Ok(ExitCode::SUCCESS)
 }
@@ -132,7 +127,11 @@ pub(crate) struct RevokeArguments {
     id: Uuid,
 }
 
-pub(crate) async fn revoke_key(database: &Database, arguments: &RevokeArguments, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn revoke_key(
+    database: &Database,
+    arguments: &RevokeArguments,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let tenant = arguments.tenant.find(database).await?;
     let mut tx = database.tenant(tenant.id).await?;
     if !api_key::revoke(&mut tx, arguments.id, Clock::system().now(), ACTOR).await? {

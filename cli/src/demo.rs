@@ -112,12 +112,8 @@ async fn person(
     // Derived, so that a second run prints what the first one set, and every deployment has its own.
     let password = URL_SAFE_NO_PAD.encode(&pepper.hash("demo password", account.email.as_bytes())[..12]);
     let roles = Roles::new(account.roles.iter().map(ToString::to_string).collect()).map_err(anyhow::Error::msg)?;
-    let new = NewPerson {
-        email: account.email.to_owned(),
-        name: account.name.to_owned(),
-        roles,
-        password: password.clone(),
-    };
+    let new =
+        NewPerson { email: account.email.to_owned(), name: account.name.to_owned(), roles, password: password.clone() };
     let mut tx = database.tenant(tenant.id).await?;
     match session::create_person(&mut tx, new, ACTOR).await {
         Ok(_) => tx.commit().await?,

@@ -84,11 +84,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let config = DatabaseConfig::from_env()?;
     if matches!(arguments.command, Command::Migrate) {
-        db::migrate(&OwnerDatabaseConfig::from_env()?, &config.url).await.context("the schema was not brought up to date")?;
+        db::migrate(&OwnerDatabaseConfig::from_env()?, &config.url)
+            .await
+            .context("the schema was not brought up to date")?;
         output::done(json, "The schema is up to date.", &serde_json::json!({ "migrated": true }));
         return Ok(ExitCode::SUCCESS);
     }
-    let database = Database::open(&config)?;
+    let database = Database::open(&config).context("DATABASE_URL cannot be used")?;
     let code = match arguments.command {
         Command::Migrate => ExitCode::SUCCESS,
         Command::SeedDemo => demo::seed(&database, json).await?,

@@ -76,11 +76,7 @@ fn summary(report: &SyncReport) -> String {
     let mut text = String::new();
     let verb = if report.dry_run { "would be " } else { "" };
     let _ = writeln!(text, "{} files found", report.found);
-    let counts = [
-        ("created", report.created),
-        ("changed", report.changed),
-        ("archived", report.archived),
-    ];
+    let counts = [("created", report.created), ("changed", report.changed), ("archived", report.archived)];
     for (what, count) in counts {
         let _ = writeln!(text, "{count:>6} {verb}{what}");
     }
@@ -90,7 +86,11 @@ fn summary(report: &SyncReport) -> String {
         let _ = writeln!(text, "{count:>6} skipped: {reason}");
     }
     if report.removed_kept > 0 {
-        let _ = writeln!(text, "{:>6} kept although their file is gone (--archive-removed archives them)", report.removed_kept);
+        let _ = writeln!(
+            text,
+            "{:>6} kept although their file is gone (--archive-removed archives them)",
+            report.removed_kept
+        );
     }
     let _ = writeln!(text, "{:>6} categories {verb}created", report.categories_created);
     if report.dry_run {

@@ -44,13 +44,11 @@ impl Database {
     /// Opens the pool; connections are made when they are needed, so that a database that is down is not an error yet.
     pub fn open(config: &DatabaseConfig) -> Result<Self, sqlx::Error> {
         let timeout = config.statement_timeout.as_millis().to_string();
-        let options = PgConnectOptions::from_str(config.url.expose_secret())?
-            .application_name("helpcenter")
-            .options([
-                ("statement_timeout", timeout.as_str()),
-                ("idle_in_transaction_session_timeout", "60000"),
-                ("client_min_messages", "warning"),
-            ]);
+        let options = PgConnectOptions::from_str(config.url.expose_secret())?.application_name("helpcenter").options([
+            ("statement_timeout", timeout.as_str()),
+            ("idle_in_transaction_session_timeout", "60000"),
+            ("client_min_messages", "warning"),
+        ]);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
@@ -159,8 +157,7 @@ async fn create_service_login(
         .bind(login)
         .fetch_one(&mut *transaction)
         .await?;
-    let quoted: String =
-        sqlx::query_scalar("select quote_ident($1)").bind(login).fetch_one(&mut *transaction).await?;
+    let quoted: String = sqlx::query_scalar("select quote_ident($1)").bind(login).fetch_one(&mut *transaction).await?;
     // Utility statements take no parameters: the server itself quotes what goes into them.
     let password: String =
         sqlx::query_scalar("select quote_literal($1)").bind(password).fetch_one(&mut *transaction).await?;

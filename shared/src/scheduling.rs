@@ -44,13 +44,10 @@ pub async fn claim_tick(database: &Database, line: &str, due_at: DateTime<Utc>) 
         .bind(REMEMBERED)
         .execute(&mut *transaction)
         .await?;
-    let claimed = sqlx::query!(
-        "insert into scheduler_ticks (line, due_at) values ($1, $2) on conflict do nothing",
-        line,
-        due_at
-    )
-    .execute(&mut *transaction)
-    .await?;
+    let claimed =
+        sqlx::query!("insert into scheduler_ticks (line, due_at) values ($1, $2) on conflict do nothing", line, due_at)
+            .execute(&mut *transaction)
+            .await?;
     transaction.commit().await?;
     Ok(claimed.rows_affected() == 1)
 }

@@ -98,9 +98,8 @@ pub async fn by_host(connection: &mut PgConnection, host: &str) -> Result<Option
 /// Every tenant, for work that is done for each of them.
 pub async fn all(database: &Database) -> Result<Vec<Tenant>, sqlx::Error> {
     let mut registry = database.registry().await?;
-    let rows = sqlx::query!("select id, slug, name, is_public from tenants order by id")
-        .fetch_all(&mut *registry)
-        .await?;
+    let rows =
+        sqlx::query!("select id, slug, name, is_public from tenants order by id").fetch_all(&mut *registry).await?;
     Ok(rows
         .into_iter()
         .map(|r| Tenant { id: TenantId(r.id), slug: r.slug, name: r.name, is_public: r.is_public })
@@ -134,9 +133,7 @@ pub async fn create(connection: &mut PgConnection, new: &NewTenant) -> Result<(T
     .fetch_optional(&mut *connection)
     .await?;
     match created {
-        Some(r) => {
-            Ok((Tenant { id: TenantId(r.id), slug: r.slug, name: r.name, is_public: r.is_public }, true))
-        }
+        Some(r) => Ok((Tenant { id: TenantId(r.id), slug: r.slug, name: r.name, is_public: r.is_public }, true)),
         None => Ok((by_slug(connection, new.slug.as_str()).await?.ok_or(sqlx::Error::RowNotFound)?, false)),
     }
 }

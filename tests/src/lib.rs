@@ -55,7 +55,8 @@ pub fn embedder() -> Arc<dyn Embedder> {
     static EMBEDDER: OnceLock<Arc<dyn Embedder>> = OnceLock::new();
     let load = || {
         let config = shared::config::EmbeddingConfig::from_env().unwrap();
-        embedding::from_config(&config).expect("EMBEDDING_MODEL_DIR must hold the model: run the tests with `make test`")
+        embedding::from_config(&config)
+            .expect("EMBEDDING_MODEL_DIR must hold the model: run the tests with `make test`")
     };
     Arc::clone(EMBEDDER.get_or_init(load))
 }

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
     let config = WorkerConfig::from_env()?;
-    let database = Database::open(&DatabaseConfig::from_env()?)?;
+    let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
     let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
     let probes = tokio::net::TcpListener::bind(telemetry.address)

@@ -49,10 +49,8 @@ impl CsrfToken {
     /// Refuses a form that did not come from a page of ours.
     fn check(&self, request: &HttpRequest, sent: &str) -> Result<(), ApiError> {
         use subtle::ConstantTimeEq as _;
-        let cross_site = request
-            .headers()
-            .get("sec-fetch-site")
-            .is_some_and(|site| site != "same-origin" && site != "none");
+        let cross_site =
+            request.headers().get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
         let fits: bool = self.token.as_bytes().ct_eq(sent.as_bytes()).into();
         if cross_site || self.is_new || !fits {
             return Err(ApiError::new(
@@ -169,7 +167,8 @@ mod tests {
         for local in ["/", "/search/?q=a%20b", "/articles/x/#y"] {
             assert_eq!(local_path(local), local);
         }
-        for foreign in ["", "https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "/a\nb", "x/y"] {
+        for foreign in ["", "https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "/a\nb", "x/y"]
+        {
             assert_eq!(local_path(foreign), "/", "{foreign:?}");
         }
     }

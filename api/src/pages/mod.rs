@@ -11,6 +11,7 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use askama::Template;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::{
@@ -39,8 +40,8 @@ use crate::{
 const STYLESHEET: &str = include_str!("../../web/site.css");
 /// The name changes with the content, so browsers may keep the file for ever.
 static STYLESHEET_NAME: LazyLock<String> = LazyLock::new(|| {
-    let hash: String = Sha256::digest(STYLESHEET).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("site-{hash}.css")
+    let hash = Sha256::digest(STYLESHEET);
+    format!("site-{}.css", URL_SAFE_NO_PAD.encode(&hash[..12]))
 });
 
 const HOME_ARTICLES: i64 = 6;
@@ -292,9 +293,11 @@ pub(crate) async fn article(
 type Read = (knowledge::ArticleView, HashMap<String, Option<(String, String)>>, Vec<CategoryNode>);
 
 async fn read(tx: &mut TenantTx, caller: &Principal, slug: &str) -> Result<Read, ApiError> {
-    let article = knowledge::article(tx, &caller.roles, slug)
-        .await?
-        .ok_or_else(|| ApiError::not_found("There is no such article, or you may not see it. A search may find what you are looking for."))?;
+    let article = knowledge::article(tx, &caller.roles, slug).await?.ok_or_else(|| {
+        ApiError::not_found(
+            "There is no such article, or you may not see it. A search may find what you are looking for.",
+        )
+    })?;
     let targets = knowledge::link_targets(tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(tx, &caller.roles).await?;
     Ok((article, targets, tree))

@@ -170,9 +170,9 @@ pub(crate) async fn detail(
     id: Path<String>,
 ) -> Result<Json<ArticleDetail>, ApiError> {
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let article = knowledge::article(&mut tx, &caller.roles, &id).await?.ok_or_else(|| {
-        ApiError::not_found("There is no article with this id or slug, or you may not see it.")
-    })?;
+    let article = knowledge::article(&mut tx, &caller.roles, &id)
+        .await?
+        .ok_or_else(|| ApiError::not_found("There is no article with this id or slug, or you may not see it."))?;
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     drop(tx);

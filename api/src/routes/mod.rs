@@ -112,8 +112,11 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// What no route knows.
+#[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn not_found() -> Result<&'static str, ApiError> {
-    Err(ApiError::not_found("There is nothing at this address. Check it for a typing error, or start from the home page."))
+    Err(ApiError::not_found(
+        "There is nothing at this address. Check it for a typing error, or start from the home page.",
+    ))
 }
 
 async fn method_not_allowed(allow: String) -> Result<&'static str, ApiError> {

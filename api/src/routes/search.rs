@@ -110,11 +110,10 @@ pub(crate) async fn search(
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     drop(tx);
-    let categories = match &body.category {
-        None => None,
-        // A category that the caller cannot see holds nothing for them, like one that does not exist.
-        Some(slug) => Some(knowledge::category_by_slug(&tree, slug).map(knowledge::category_with_descendants).unwrap_or_default()),
-    };
+    // A category that the caller cannot see holds nothing for them, like one that does not exist.
+    let categories = body.category.as_deref().map(|slug| {
+        knowledge::category_by_slug(&tree, slug).map(knowledge::category_with_descendants).unwrap_or_default()
+    });
     let request = SearchRequest {
         query,
         limit,
@@ -124,7 +123,8 @@ pub(crate) async fn search(
         locale: body.locale,
     };
     let found =
-        search::search(&services.database, services.embedder.as_deref(), caller.tenant, &caller.roles, &request).await?;
+        search::search(&services.database, services.embedder.as_deref(), caller.tenant, &caller.roles, &request)
+            .await?;
     let paths = knowledge::breadcrumbs(&tree);
     let results = found.hits.into_iter().map(|hit| result(hit, &paths)).collect();
     Ok(Json(SearchResponse {

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{AuthError, Identity, Pepper, Principal, Roles, secret::Credential};
-use crate::{audit, clock::Clock, db::{Database, TenantTx}};
+use crate::{
+    audit,
+    clock::Clock,
+    db::{Database, TenantTx},
+};
 
 /// What every API key begins with.
 pub const PREFIX: &str = "hck_";

@@ -73,7 +73,10 @@ pub(super) struct Verifier {
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier").field("issuer", &self.issuer).field("audience", &self.audience).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,9 +94,7 @@ impl Verifier {
     pub(super) async fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, AuthError> {
         let header = decode_header(token).map_err(|_| AuthError::Invalid("not a token"))?;
         let key = match header.alg {
-            Algorithm::HS256 => {
-                self.secret.clone().ok_or(AuthError::Invalid("HS256 tokens are not accepted here"))?
-            }
+            Algorithm::HS256 => self.secret.clone().ok_or(AuthError::Invalid("HS256 tokens are not accepted here"))?,
             Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA => {
                 let keys =
                     self.keys.as_ref().ok_or(AuthError::Invalid("tokens of this algorithm are not accepted here"))?;
@@ -157,7 +158,12 @@ impl RemoteKeys {
     }
 
     /// The lock is held while fetching: callers that need the same keys wait for one request instead of making their own.
-    async fn find(&self, kid: &str, algorithm: Algorithm, now: DateTime<Utc>) -> Result<Option<DecodingKey>, KeysError> {
+    async fn find(
+        &self,
+        kid: &str,
+        algorithm: Algorithm,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DecodingKey>, KeysError> {
         let mut cached = self.cached.lock().await;
         let stale = cached.fetched_at.is_none_or(|at| now - at > KEYS_FRESH);
         let may_try = cached.tried_at.is_none_or(|at| now - at > KEYS_PAUSE);

@@ -125,7 +125,10 @@ impl AuthConfig {
             audience: optional("JWT_AUDIENCE")?,
             pepper: long_secret(
                 "API_KEY_PEPPER",
-                secret("API_KEY_PEPPER", "Set it to at least 32 random bytes, for example from `openssl rand -hex 32`.")?,
+                secret(
+                    "API_KEY_PEPPER",
+                    "Set it to at least 32 random bytes, for example from `openssl rand -hex 32`.",
+                )?,
             )?,
             session_lifetime: Duration::from_secs(3600 * value_or("SESSION_HOURS", 12_u64)?),
         })

@@ -63,11 +63,7 @@ pub struct Reconciled {
 
 /// Repairs drift: articles whose passages are not of the revision that readers see, and passages without an embedding for
 /// which no job is open. A job that became a dead letter within a day is left to a human.
-pub async fn reconcile(
-    database: &Database,
-    tenant: TenantId,
-    model: &str,
-) -> Result<Reconciled, sqlx::Error> {
+pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Result<Reconciled, sqlx::Error> {
     let mut found = Reconciled::default();
     let mut tx = database.tenant(tenant).await?;
     let stale = store::articles_with_stale_passages(&mut tx).await?;

@@ -288,9 +288,7 @@ pub fn breadcrumbs(tree: &[CategoryNode]) -> HashMap<Uuid, Vec<Crumb>> {
 
 /// The tree's category with this slug.
 pub fn category_by_slug<'a>(tree: &'a [CategoryNode], slug: &str) -> Option<&'a CategoryNode> {
-    tree.iter().find_map(|node| {
-        if node.slug == slug { Some(node) } else { category_by_slug(&node.children, slug) }
-    })
+    tree.iter().find_map(|node| if node.slug == slug { Some(node) } else { category_by_slug(&node.children, slug) })
 }
 
 /// A category's id and those of all below it.

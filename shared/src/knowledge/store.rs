@@ -74,10 +74,10 @@ pub(super) async fn insert_passages(
                   select * from unnest($6::integer[], $7::text[], $8::text[], $9::text[], $10::text[]))
          insert into passages (tenant_id, article_id, revision_id, ordinal, heading_path, anchor, body, context, tsv)
          select $1, $2, $3, ordinal, string_to_array(path, $11), anchor, body, context,
-                setweight(to_tsvector(configuration, $5), 'A')
-                || setweight(to_tsvector(configuration, replace(path, $11, ' ')), 'B')
-                || case when ordinal = 0 then setweight(to_tsvector(configuration, names), 'D')
-                        else setweight(to_tsvector(configuration, body), 'C') end
+                setweight(plain_tsvector(configuration, $5), 'A')
+                || setweight(plain_tsvector(configuration, replace(path, $11, ' ')), 'B')
+                || case when ordinal = 0 then setweight(plain_tsvector(configuration, names), 'D')
+                        else setweight(plain_tsvector(configuration, body), 'C') end
          from cut, indexed, tagged",
         tenant,
         text.article_id,
@@ -96,10 +96,10 @@ pub(super) async fn insert_passages(
     sqlx::query!(
         "with indexed (configuration) as (select text_search_configuration($4)),
               title (lexeme, occurrences) as (
-                  select lexeme, cardinality(positions) from indexed, unnest(to_tsvector(configuration, $5))),
+                  select lexeme, cardinality(positions) from indexed, unnest(plain_tsvector(configuration, $5))),
               body (lexeme, occurrences) as (
                   select lexeme, sum(cardinality(positions))
-                  from indexed, unnest($6::text[]) as part, unnest(to_tsvector(configuration, part)) group by lexeme)
+                  from indexed, unnest($6::text[]) as part, unnest(plain_tsvector(configuration, part)) group by lexeme)
          insert into search_documents
              (tenant_id, article_id, revision_id, title_terms, body_terms, title_length, body_length)
          select $1, $2, $3,
@@ -308,7 +308,11 @@ pub(super) async fn insert_article(
 }
 
 /// Whether another article of the tenant has this slug.
-pub(super) async fn slug_is_taken(tx: &mut TenantTx, slug: &str, by_other_than: Option<Uuid>) -> Result<bool, sqlx::Error> {
+pub(super) async fn slug_is_taken(
+    tx: &mut TenantTx,
+    slug: &str,
+    by_other_than: Option<Uuid>,
+) -> Result<bool, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query_scalar!(
         r#"select exists (select from articles where tenant_id = $1 and slug = $2 and id is distinct from $3) as "taken!""#,
@@ -400,7 +404,11 @@ pub(super) async fn archive(tx: &mut TenantTx, article_id: Uuid) -> Result<(), s
 }
 
 /// Gives an article exactly these tags: name and slug of each. Tags that do not exist are created.
-pub(super) async fn set_tags(tx: &mut TenantTx, article_id: Uuid, tags: &[(String, String)]) -> Result<(), sqlx::Error> {
+pub(super) async fn set_tags(
+    tx: &mut TenantTx,
+    article_id: Uuid,
+    tags: &[(String, String)],
+) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let (names, slugs): (Vec<String>, Vec<String>) = tags.iter().cloned().unzip();
     sqlx::query!(
@@ -436,11 +444,7 @@ pub(super) async fn set_tags(tx: &mut TenantTx, article_id: Uuid, tags: &[(Strin
 }
 
 /// The category that a source keeps for a folder.
-pub(super) async fn sourced_category(
-    tx: &mut TenantTx,
-    source: &str,
-    path: &str,
-) -> Result<Option<Uuid>, sqlx::Error> {
+pub(super) async fn sourced_category(tx: &mut TenantTx, source: &str, path: &str) -> Result<Option<Uuid>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query_scalar!(
         "select id from categories where tenant_id = $1 and source = $2 and source_path = $3",

@@ -53,7 +53,9 @@ pub(crate) fn humanise(name: &str) -> String {
 
 fn known(word: &str) -> Option<Kind> {
     Some(match word {
-        "note" | "notes" | "abstract" | "seealso" | "quote" | "cite" | "example" | "details" | "secondary" => Kind::Note,
+        "note" | "notes" | "abstract" | "seealso" | "quote" | "cite" | "example" | "details" | "secondary" => {
+            Kind::Note
+        }
         "tip" | "tips" | "hint" | "success" | "check" | "done" => Kind::Tip,
         "info" | "information" | "important" | "question" | "help" | "faq" | "todo" | "summary" | "tldr" => Kind::Info,
         "warning" | "warn" | "caution" | "attention" => Kind::Warning,
@@ -68,7 +70,8 @@ mod tests {
 
     #[test]
     fn words_of_several_tools_share_five_looks() {
-        for (word, class) in [("warn", "warning"), ("important", "info"), ("keyboard_tip", "tip"), ("error", "danger")] {
+        for (word, class) in [("warn", "warning"), ("important", "info"), ("keyboard_tip", "tip"), ("error", "danger")]
+        {
             assert_eq!(kind_of(word).class(), class);
         }
         assert_eq!(kind_of("whatever"), Kind::Note);

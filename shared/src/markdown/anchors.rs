@@ -124,7 +124,9 @@ fn take_anchor_element<'a>(heading: &'a AstNode<'a>) -> Option<String> {
     for child in heading.children() {
         let name = match child.data.borrow().value {
             NodeValue::HtmlInline(ref html) => pieces(html).find_map(|piece| match piece {
-                Piece::Tag(tag) if !tag.closing && tag.name.eq_ignore_ascii_case("a") && tag.value("href").is_none() => {
+                Piece::Tag(tag)
+                    if !tag.closing && tag.name.eq_ignore_ascii_case("a") && tag.value("href").is_none() =>
+                {
                     tag.value("id").or_else(|| tag.value("name"))
                 }
                 _ => None,
@@ -170,7 +172,10 @@ mod tests {
 
     #[test]
     fn equal_and_empty_headings_get_different_anchors() {
-        assert_eq!(anchors("## A\n## A\n## A 1\n## !\n## ?\n"), ["h-a", "h-a-1", "h-a-1-1", "h-section", "h-section-1"]);
+        assert_eq!(
+            anchors("## A\n## A\n## A 1\n## !\n## ?\n"),
+            ["h-a", "h-a-1", "h-a-1-1", "h-section", "h-section-1"]
+        );
     }
 
     #[test]

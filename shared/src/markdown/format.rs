@@ -7,7 +7,7 @@ use comrak::nodes::{AstNode, NodeCallout, NodeValue};
 use comrak::options::Plugins;
 
 use super::anchors::{Heading, anchor_for_fragment};
-use super::raw_html::Rewriter;
+use super::rewrite::Rewriter;
 use super::text::is_description;
 use super::{LinkTarget, admonition, destination};
 
@@ -71,11 +71,19 @@ struct State<'s> {
     raw: Rewriter,
     open_links: Vec<bool>,
     depth: usize,
+    in_empty_heading: bool,
 }
 
 /// The document as HTML, not yet sanitised. `headings` are those of this document, in order.
 pub(crate) fn to_html<'a>(root: &'a AstNode<'a>, headings: &[Heading], resolver: &Resolver<'_>) -> String {
-    let state = State { resolver, headings: headings.iter(), raw: Rewriter::default(), open_links: Vec::new(), depth: 0 };
+    let state = State {
+        resolver,
+        headings: headings.iter(),
+        raw: Rewriter::default(),
+        open_links: Vec::new(),
+        depth: 0,
+        in_empty_heading: false,
+    };
     let mut html = String::new();
     let options = super::options();
     // Writing to a string cannot fail, and the formatter itself returns no error of its own.
@@ -111,7 +119,11 @@ fn format_node<'a>(
         NodeValue::Callout(callout) => callout_tag(context, node, callout, entering),
         NodeValue::CalloutTitle => callout_title_tag(context, entering),
         NodeValue::TaskItem(item) => {
-            let mark = if item.symbol.is_some() { " checked=\"\" aria-label=\"\u{2611}\"" } else { " aria-label=\"\u{2610}\"" };
+            let mark = if item.symbol.is_some() {
+                " checked=\"\" aria-label=\"\u{2611}\""
+            } else {
+                " aria-label=\"\u{2610}\""
+            };
             if entering {
                 context.cr()?;
                 write!(context, "<li class=\"task-list-item\"><input type=\"checkbox\" disabled=\"\"{mark} /> ")?;
@@ -144,16 +156,28 @@ fn heading_tag(
     entering: bool,
 ) -> Result<ChildRendering, fmt::Error> {
     if entering {
+        let heading = context.user.headings.next();
+        let anchor = heading.map_or("", |heading| heading.anchor.as_str());
+        // A heading without words would be announced as one; only its name is kept, for links to it.
+        context.user.in_empty_heading = heading.is_some_and(|heading| heading.text.is_empty());
         context.cr()?;
-        write!(context, "<h{level}")?;
-        if let Some(heading) = context.user.headings.next() {
+        if context.user.in_empty_heading {
+            write!(context, "<p><a")?
+        } else {
+            write!(context, "<h{level}")?
+        }
+        if !anchor.is_empty() {
             context.write_str(" id=\"")?;
-            context.escape(&heading.anchor)?;
+            context.escape(anchor)?;
             context.write_str("\"")?;
         }
-        context.write_str(">")?;
+        context.write_str(if context.user.in_empty_heading { "></a>" } else { ">" })?;
     } else {
-        write!(context, "</h{level}>")?;
+        if context.user.in_empty_heading {
+            write!(context, "</p>")?
+        } else {
+            write!(context, "</h{level}>")?
+        }
         context.lf()?;
     }
     Ok(ChildRendering::HTML)

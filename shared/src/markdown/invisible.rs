@@ -26,9 +26,7 @@ pub fn strip_invisible(text: &str) -> Cow<'_, str> {
     while let Some(character) = chars.next() {
         let previous = kept.chars().next_back();
         let keep = match character {
-            ZERO_WIDTH_JOINER => {
-                joins_emoji(&kept, chars.peek().copied()) || inside_joining_word(previous, &mut chars)
-            }
+            ZERO_WIDTH_JOINER => joins_emoji(&kept, chars.peek().copied()) || inside_joining_word(previous, &mut chars),
             ZERO_WIDTH_NON_JOINER => inside_joining_word(previous, &mut chars),
             '\u{200E}' | '\u{200F}' | '\u{061C}' => {
                 previous.is_some_and(is_right_to_left) || chars.peek().copied().is_some_and(is_right_to_left)
@@ -132,14 +130,16 @@ mod tests {
 
     #[test]
     fn emoji_sequences_stay_whole() {
-        for sequence in ["👩‍👩‍👧", "👨🏽‍💻", "❤️‍🔥", "🏳️‍🌈", "\u{1F3F4}\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}"] {
+        for sequence in ["👩‍👩‍👧", "👨🏽‍💻", "❤️‍🔥", "🏳️‍🌈", "\u{1F3F4}\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}"]
+        {
             assert_eq!(strip_invisible(sequence), sequence);
         }
     }
 
     #[test]
     fn joiners_and_marks_stay_where_a_script_needs_them() {
-        for word in ["می\u{200C}خواهم", "क्\u{200D}ष", "ශ්\u{200D}රී", "العربية\u{200F}!", "\u{200E}עברית"] {
+        for word in ["می\u{200C}خواهم", "क्\u{200D}ष", "ශ්\u{200D}රී", "العربية\u{200F}!", "\u{200E}עברית"]
+        {
             assert_eq!(strip_invisible(word), word);
         }
     }

@@ -11,11 +11,13 @@ mod destination;
 mod dialect;
 mod format;
 mod invisible;
+mod line_repairs;
 pub(crate) mod lines;
 pub(crate) mod outline;
 pub(crate) mod raw_html;
 #[cfg(test)]
 mod render_tests;
+mod rewrite;
 mod sanitise;
 #[cfg(test)]
 mod sanitise_tests;
@@ -61,8 +63,9 @@ pub struct Rendered {
 pub fn render(content: &str, links: &dyn Fn(&str) -> LinkTarget) -> Rendered {
     with_document(content, |root| {
         make_room_for_title(root);
-        let headings = anchors::collect(root);
+        let mut headings = anchors::collect(root);
         let html = format::to_html(root, &headings, &Resolver { links: &|written, _| links(written) });
+        headings.retain(|heading| !heading.text.is_empty());
         Rendered { html: sanitise::sanitise(&html), headings }
     })
 }
@@ -76,6 +79,7 @@ pub fn plain_text(content: &str) -> String {
             TextBlock::Heading(heading) => heading.text,
             TextBlock::Paragraph(text) | TextBlock::Item(text) | TextBlock::Row(text) | TextBlock::Code(text) => text,
         })
+        .filter(|line| !line.is_empty())
         .collect();
     lines.join("\n")
 }

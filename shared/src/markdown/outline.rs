@@ -40,14 +40,20 @@ pub(crate) fn first_heading(content: &str) -> Option<FirstHeading> {
 }
 
 /// The plain text of the first paragraph that is one: not a label, a picture or a note. One that only announces a list
-/// gives way to a section called "Description" and the like, or brings its list along. Failing all that, whatever text
+/// is cut to what it says before, gives way to a section called "Description" and the like, or brings its list along. Failing all that, whatever text
 /// comes first; empty when there is none.
 pub(crate) fn first_paragraph(content: &str) -> String {
     let paragraph = super::with_document(content, |root| {
-        root.children().filter(|block| is_prose(block)).map(|block| inline_text(block)).find(|text| is_long_enough(text))
+        root.children()
+            .filter(|block| is_prose(block))
+            .map(|block| inline_text(block))
+            .find(|text| is_long_enough(text))
     });
     match paragraph {
-        Some(text) if text.ends_with(':') => description(content).unwrap_or_else(|| with_list(&text, content)),
+        Some(text) if text.ends_with(':') => match text.rfind(['.', '!', '?']).map(|end| &text[..=end]) {
+            Some(sentences) if is_long_enough(sentences) => sentences.to_owned(),
+            _ => description(content).unwrap_or_else(|| with_list(&text, content)),
+        },
         Some(text) => text,
         None => {
             let mut texts = text_blocks(content).into_iter().filter_map(words_of).peekable();
@@ -80,7 +86,7 @@ fn with_list(lead_in: &str, content: &str) -> String {
         .take_while(|block| matches!(block, TextBlock::Item(_)))
         .take(MAX_ITEMS)
         .filter_map(words_of)
-        .map(|item| item.trim_end_matches(['.', ';', ',']).to_owned())
+        .map(|item| item.trim_end_matches(['.', ';', ',', ':']).to_owned())
         .collect();
     if items.is_empty() { lead_in.to_owned() } else { format!("{lead_in} {}.", items.join("; ")) }
 }
@@ -142,7 +148,10 @@ mod tests {
 
     #[test]
     fn a_leading_heading_is_found_with_its_lines() {
-        assert_eq!(leading("\n# A *b*<a name=\"c\"></a>\n\nText\n"), Some(("A b".to_owned(), "# A *b*<a name=\"c\"></a>\n")));
+        assert_eq!(
+            leading("\n# A *b*<a name=\"c\"></a>\n\nText\n"),
+            Some(("A b".to_owned(), "# A *b*<a name=\"c\"></a>\n"))
+        );
         assert_eq!(leading("A\nb\n===\nText\n"), Some(("A b".to_owned(), "A\nb\n===\n")));
         assert_eq!(leading("<a name=\"top\"></a>\n\n## A {#x}"), Some(("A".to_owned(), "## A {#x}")));
     }
@@ -158,9 +167,15 @@ mod tests {
     fn the_first_paragraph_is_prose() {
         let text = "This paragraph says what the article is about.";
         for before in [
-            "", "# Title\n\n", "![A picture of something](a.png)\n\n", "**Contents of this page**\n\n", "Short.\n\n",
-            "[Back to the overview page](a.md)\n\n", ":::tip\nA tip that is long enough to be text.\n:::\n\n",
-            "**Note**  \nSomething long enough to be a text.\n\n", "- An item that is long enough to be text\n\n",
+            "",
+            "# Title\n\n",
+            "![A picture of something](a.png)\n\n",
+            "**Contents of this page**\n\n",
+            "Short.\n\n",
+            "[Back to the overview page](a.md)\n\n",
+            ":::tip\nA tip that is long enough to be text.\n:::\n\n",
+            "**Note**  \nSomething long enough to be a text.\n\n",
+            "- An item that is long enough to be text\n\n",
             "| a | b |\n|---|---|\n\n",
         ] {
             assert_eq!(first_paragraph(&format!("{before}{text}\n\nMore.\n")), text, "{before}");
@@ -169,11 +184,23 @@ mod tests {
 
     #[test]
     fn other_text_stands_in_for_a_missing_paragraph() {
-        assert_eq!(first_paragraph("1. **Open** the settings of your account.\n"), "Open the settings of your account.");
-        assert_eq!(first_paragraph("Short.\n"), "Short.");
-        assert_eq!(first_paragraph("Settings can be changed in two places:\n\n- one.\n- two;\n\nMore.\n"), "Settings can be changed in two places: one; two.");
         assert_eq!(
-            first_paragraph("## Types\n\nThis can be used in all of these:\n- a\n\n## Description\n\n- It sends a message to all customers.\n"),
+            first_paragraph("1. **Open** the settings of your account.\n"),
+            "Open the settings of your account."
+        );
+        assert_eq!(first_paragraph("Short.\n"), "Short.");
+        assert_eq!(
+            first_paragraph("Settings can be changed in two places:\n\n- one.\n- two;\n\nMore.\n"),
+            "Settings can be changed in two places: one; two."
+        );
+        assert_eq!(
+            first_paragraph("This paragraph says something first. Then it lists:\n\n- one\n"),
+            "This paragraph says something first."
+        );
+        assert_eq!(
+            first_paragraph(
+                "## Types\n\nThis can be used in all of these:\n- a\n\n## Description\n\n- It sends a message to all customers.\n"
+            ),
             "It sends a message to all customers."
         );
         assert_eq!(first_paragraph("設定を開いてください。\n"), "設定を開いてください。");

@@ -81,7 +81,11 @@ fn reference_links_work_across_an_admonition() {
 #[test]
 fn the_page_keeps_the_only_top_level_heading() {
     let rendered = render("# A\n## B\n###### C\n", &|_| LinkTarget::Keep);
-    assert!(rendered.html.starts_with("<h2 id=\"h-a\">A</h2>\n<h3 id=\"h-b\">B</h3>\n<h6 id=\"h-c\">"), "{}", rendered.html);
+    assert!(
+        rendered.html.starts_with("<h2 id=\"h-a\">A</h2>\n<h3 id=\"h-b\">B</h3>\n<h6 id=\"h-c\">"),
+        "{}",
+        rendered.html
+    );
     assert_eq!(rendered.headings.iter().map(|heading| heading.level).collect::<Vec<_>>(), [2, 3, 6]);
     assert!(html("## A\n").starts_with("<h2 "));
 }
@@ -103,7 +107,9 @@ fn links_are_asked_for_as_written() {
 
 #[test]
 fn broken_links_show_their_text_only() {
-    let html = render("[gone *now*](x.md) ![A cat](y.png) <a href=z>raw</a> <img src=q alt='A dog'>", &|_| LinkTarget::Broken).html;
+    let html =
+        render("[gone *now*](x.md) ![A cat](y.png) <a href=z>raw</a> <img src=q alt='A dog'>", &|_| LinkTarget::Broken)
+            .html;
     assert_eq!(
         html,
         "<p><span class=\"broken-link\">gone <em>now</em></span> <span class=\"broken-link\">A cat</span> \
@@ -114,7 +120,12 @@ fn broken_links_show_their_text_only() {
 #[test]
 fn external_links_pass_no_credit_and_no_opener() {
     let rel = " rel=\"noopener nofollow\"";
-    for source in ["[a](https://b.example)", "[a](//b.example)", "<a href='/\\b.example'>a</a>", "<a href=https://b.example rel=x>a</a>"] {
+    for source in [
+        "[a](https://b.example)",
+        "[a](//b.example)",
+        "<a href='/\\b.example'>a</a>",
+        "<a href=https://b.example rel=x>a</a>",
+    ] {
         assert!(html(source).contains(rel), "{source}");
     }
     for source in ["[a](/b)", "[a](#b)", "[a](mailto:b@c.example)", "<a href='b'>a</a>"] {
@@ -132,6 +143,17 @@ fn fragments_lead_to_prefixed_anchors() {
 }
 
 #[test]
+fn headings_without_words_are_no_headings() {
+    let rendered = render("## <a name=\"x\"></a>\n\n## ![](y.png)\n", &|_| LinkTarget::Keep);
+    assert!(
+        rendered.html.starts_with("<p><a id=\"h-x\"></a></p>\n<p><a id=\"h-section\"></a><img "),
+        "{}",
+        rendered.html
+    );
+    assert_eq!(rendered.headings, []);
+}
+
+#[test]
 fn images_load_lazily() {
     assert!(html("![\\[Image NOT FOUND\\]](b.png)").contains("alt=\"\""));
     assert_eq!(html("![a](b.png \"c\")"), "<p><img src=\"b.png\" alt=\"a\" title=\"c\" loading=\"lazy\"></p>\n");
@@ -139,15 +161,22 @@ fn images_load_lazily() {
 
 #[test]
 fn placeholders_in_prose_stay_readable() {
-    assert_eq!(html("Mention @<username> or put <title> first."), "<p>Mention @&lt;username&gt; or put &lt;title&gt; first.</p>\n");
+    assert_eq!(
+        html("Mention @<username> or put <title> first."),
+        "<p>Mention @&lt;username&gt; or put &lt;title&gt; first.</p>\n"
+    );
     assert!(html("The <script> tag.\n\nNext paragraph.\n").contains("<p>Next paragraph.</p>"));
 }
 
 #[test]
 fn tab_markers_of_other_tools_are_no_text() {
-    let html = html("{start_tabs}\n{tab|desktop-web}\n\n1. Click\n\n{tab|ios}\n\n{!include.md!}\n\n1. Tap\n\n{end_tabs}\n");
+    let html =
+        html("{start_tabs}\n{tab|desktop-web}\n\n1. Click\n\n{tab|ios}\n\n{!include.md!}\n\n1. Tap\n\n{end_tabs}\n");
     assert!(!html.contains(['{', '}']), "{html}");
-    assert!(html.contains("<p><strong>Desktop/Web</strong></p>") && html.contains("<p><strong>iOS</strong></p>"), "{html}");
+    assert!(
+        html.contains("<p><strong>Desktop/Web</strong></p>") && html.contains("<p><strong>iOS</strong></p>"),
+        "{html}"
+    );
 }
 
 #[test]
@@ -166,7 +195,10 @@ fn hostile_input_does_not_stall() {
         ("quotes", ">".repeat(million)),
         ("nested lists", "- ".repeat(million / 2)),
         ("nested list and blank lines", "- ".repeat(million / 4) + &"\n".repeat(million / 2)),
-        ("stairs", (0..1000).flat_map(|n| ["  ".repeat(n), "- a\n".to_owned()]).collect::<String>() + &"\n".repeat(10_000)),
+        (
+            "stairs",
+            (0..1000).flat_map(|n| ["  ".repeat(n), "- a\n".to_owned()]).collect::<String>() + &"\n".repeat(10_000),
+        ),
         ("nested divs", "<div>".repeat(million / 5)),
         ("nested bold tags", "<b>".repeat(million / 3)),
         ("brackets", "[".repeat(million)),
@@ -181,6 +213,11 @@ fn hostile_input_does_not_stall() {
         ("open tags", "<a ".repeat(million / 3)),
         ("tags", "<a href=b>".repeat(million / 10)),
         ("headings", "# a\n".repeat(million / 4)),
+        ("icons", "(<i class=\"a\"></i>) ".repeat(million / 20)),
+        ("bold", "**a **".repeat(million / 6)),
+        ("addresses", "a://\\.".repeat(million / 6)),
+        ("braces", "{".repeat(million)),
+        ("unclosed icons", "<i class=".repeat(million / 9)),
         ("tabs", "\t".repeat(million)),
     ] {
         let start = Instant::now();

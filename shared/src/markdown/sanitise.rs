@@ -16,19 +16,13 @@ pub(crate) fn sanitise(html: &str) -> String {
 }
 
 /// Elements an article may contain. Neither SVG nor MathML: they are where sanitisers have been broken.
-const TAGS: [&str; 64] = [
-    "a", "abbr", "b", "bdi", "bdo", "blockquote", "br", "caption", "cite", "code", "col", "colgroup", "dd", "del",
-    "details", "dfn", "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i",
-    "img", "input", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "rp", "rt", "ruby", "s", "samp", "section",
-    "small", "span", "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "time",
-    "tr", "u", "ul", "var",
-];
+const TAGS: &str = "a abbr b bdi bdo blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure \
+    h1 h2 h3 h4 h5 h6 hr i img input ins kbd li mark ol p pre q rp rt ruby s samp section small span strike strong \
+    sub summary sup table tbody td tfoot th thead time tr u ul var";
 
 /// Elements that go with all they contain.
-const REMOVED_WITH_CONTENT: [&str; 15] = [
-    "applet", "iframe", "math", "noembed", "noframes", "noscript", "object", "script", "select", "style", "svg",
-    "template", "textarea", "title", "xmp",
-];
+const REMOVED_WITH_CONTENT: &str =
+    "applet iframe math noembed noframes noscript object script select style svg template textarea title xmp";
 
 const ATTRIBUTES: [(&str, &[&str]); 17] = [
     ("a", &["href", "rel"]),
@@ -50,23 +44,20 @@ const ATTRIBUTES: [(&str, &[&str]); 17] = [
     ("ul", &[]),
 ];
 
-const GENERIC_ATTRIBUTES: [&str; 5] = ["class", "dir", "id", "lang", "title"];
+const GENERIC_ATTRIBUTES: &str = "class dir id lang title";
 
-const CLASSES: [&str; 13] = [
-    "admonition", "admonition-danger", "admonition-info", "admonition-note", "admonition-tip", "admonition-title",
-    "admonition-warning", "broken-link", "contains-task-list", "footnote-backref", "footnote-ref", "footnotes",
-    "task-list-item",
-];
+const CLASSES: &str = "admonition admonition-danger admonition-info admonition-note admonition-tip admonition-title admonition-warning \
+    broken-link contains-task-list footnote-backref footnote-ref footnotes task-list-item";
 
 static POLICY: LazyLock<Builder<'static>> = LazyLock::new(policy);
 
 fn policy() -> Builder<'static> {
     let mut builder = Builder::empty();
     builder
-        .tags(HashSet::from(TAGS))
-        .clean_content_tags(HashSet::from(REMOVED_WITH_CONTENT))
+        .tags(TAGS.split_whitespace().collect())
+        .clean_content_tags(REMOVED_WITH_CONTENT.split_whitespace().collect())
         .tag_attributes(ATTRIBUTES.iter().map(|(tag, names)| (*tag, names.iter().copied().collect())).collect())
-        .generic_attributes(HashSet::from(GENERIC_ATTRIBUTES))
+        .generic_attributes(GENERIC_ATTRIBUTES.split_whitespace().collect())
         .set_tag_attribute_values(HashMap::from([
             ("img", HashMap::from([("loading", "lazy")])),
             // The only form control of an article is the box of a task list, which cannot be used.
@@ -100,7 +91,8 @@ fn attribute<'v>(tag: &str, name: &str, value: &'v str) -> Option<Cow<'v, str>> 
 
 fn classes<'v>(tag: &str, value: &'v str) -> Option<Cow<'v, str>> {
     let is_allowed = |class: &&str| {
-        CLASSES.contains(class) || (tag == "code" && class.strip_prefix("language-").is_some_and(is_language))
+        CLASSES.split_whitespace().any(|known| known == *class)
+            || (tag == "code" && class.strip_prefix("language-").is_some_and(is_language))
     };
     if value.split_ascii_whitespace().all(|class| is_allowed(&class)) {
         return (!value.is_empty()).then_some(Cow::Borrowed(value));

@@ -229,11 +229,27 @@ fn no_attack_survives_rendering() {
 fn no_attack_survives_inside_other_markup() {
     for attack in ATTACKS {
         for (before, after) in [
-            ("# ", ""), ("- ", ""), ("> ", ""), ("| a |\n|---|\n| ", " |"), ("**", "**"), ("[", "](https://a.example)"),
-            ("![", "](a.png)"), ("[a](b \"", "\")"), (":::tip ", "\nx\n:::"), ("!!! note \"\"\n\n    ", ""),
-            ("<div>", "</div>"), ("<div>\n\n", "\n\n</div>"), ("<a title='", "'>x</a>"), ("<svg>", "</svg>"),
-            ("<math><mtext>", "</mtext></math>"), ("<table><tr><td>", "</table>"), ("<!--", "-->"), ("`", ""),
-            ("```html\n", "\n```"), ("a[^1]\n\n[^1]: ", ""), ("<details><summary>", "</summary></details>"),
+            ("# ", ""),
+            ("- ", ""),
+            ("> ", ""),
+            ("| a |\n|---|\n| ", " |"),
+            ("**", "**"),
+            ("[", "](https://a.example)"),
+            ("![", "](a.png)"),
+            ("[a](b \"", "\")"),
+            (":::tip ", "\nx\n:::"),
+            ("!!! note \"\"\n\n    ", ""),
+            ("<div>", "</div>"),
+            ("<div>\n\n", "\n\n</div>"),
+            ("<a title='", "'>x</a>"),
+            ("<svg>", "</svg>"),
+            ("<math><mtext>", "</mtext></math>"),
+            ("<table><tr><td>", "</table>"),
+            ("<!--", "-->"),
+            ("`", ""),
+            ("```html\n", "\n```"),
+            ("a[^1]\n\n[^1]: ", ""),
+            ("<details><summary>", "</summary></details>"),
         ] {
             let source = format!("{before}{attack}{after}");
             assert_safe(&source, &render(&source, &|_| LinkTarget::Keep).html);
@@ -296,7 +312,7 @@ fn markup() -> impl Strategy<Value = String> {
             "<", ">", "</", "/>", "\"", "'", "=", "&", ";", "&#x6a;", "`", "```", "~~~", "\n", "\n\n", "    ", "\t", "[", "]",
             "](", ")", "![", "> ", "> [!note] ", ":::", ":::tip ", "!!! warn \"\"\n    ", "| a |\n|---|\n", "- [ ] ", "1. ",
             "[^1]", "[^1]: ", "# ", "{#x}", "<!--", "-->", "<![CDATA[", "]]>", "javascript:", "data:", " onerror=", " href=",
-            " src=", " style=", " id=", " class=", "\u{0}", "\u{202e}", "\\",
+            " src=", " style=", " id=", " class=", "\u{0}", "://", "**", " **", "</i>", "<i class=", "{tab|", "!!!", "é", "\u{1F469}", "\u{202e}", "\\",
         ]).prop_map(str::to_owned),
         3 => prop::sample::select(vec![
             "script", "style", "svg", "math", "mtext", "mglyph", "table", "tr", "td", "a", "img", "p", "div", "title",

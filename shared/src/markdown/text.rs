@@ -1,7 +1,7 @@
 //! The words of an article without its markup, block by block, in reading order.
 
-use comrak::nodes::{AstNode, ListType, NodeValue};
 use comrak::arena_tree::NodeEdge;
+use comrak::nodes::{AstNode, ListType, NodeValue};
 
 use super::anchors::{self, Heading};
 use super::invisible::strip_invisible;
@@ -168,7 +168,10 @@ pub(super) fn is_description(alt: &str) -> bool {
 fn html_lines(html: &str) -> Vec<String> {
     let mut text = String::new();
     push_html(&mut text, html);
-    text.lines().map(|line| tidy(line, ' ').trim_matches(['|', ' ']).to_owned()).filter(|line| !line.is_empty()).collect()
+    text.lines()
+        .map(|line| tidy(line, ' ').trim_matches(['|', ' ']).to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
 fn push_html(text: &mut String, html: &str) {
@@ -190,7 +193,7 @@ fn push_html(text: &mut String, html: &str) {
                 }
             }
             Piece::Tag(tag) => {
-                if BLOCK_NAMES.iter().any(|name| tag.is(name)) {
+                if BLOCK_NAMES.split_whitespace().any(|name| tag.is(name)) {
                     text.push('\n');
                 }
             }
@@ -217,11 +220,8 @@ fn tidy(text: &str, line_break: char) -> String {
     out
 }
 
-const BLOCK_NAMES: [&str; 30] = [
-    "address", "article", "aside", "blockquote", "caption", "center", "dd", "details", "div", "dl", "dt", "figcaption",
-    "figure", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "ol", "p", "pre", "section", "summary",
-    "tr", "ul",
-];
+const BLOCK_NAMES: &str = "address article aside blockquote caption center dd details div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 \
+    header hr li ol p pre section summary tr ul";
 
 #[cfg(test)]
 mod tests {
@@ -232,20 +232,24 @@ mod tests {
             .into_iter()
             .map(|block| match block {
                 TextBlock::Heading(heading) => format!("{}# {}", heading.level, heading.text),
-                TextBlock::Paragraph(text) | TextBlock::Item(text) | TextBlock::Row(text) | TextBlock::Code(text) => text,
+                TextBlock::Paragraph(text) | TextBlock::Item(text) | TextBlock::Row(text) | TextBlock::Code(text) => {
+                    text
+                }
             })
             .collect()
     }
 
     #[test]
     fn lists_tables_and_code_keep_their_lines() {
-        let source = "3. one\n4. two\n   - deep\n\n| A | B |\n|---|---|\n| `x` | [y](z.md) |\n\n```\nlet a;\n  b\n```\n";
+        let source =
+            "3. one\n4. two\n   - deep\n\n| A | B |\n|---|---|\n| `x` | [y](z.md) |\n\n```\nlet a;\n  b\n```\n";
         assert_eq!(lines(source), ["3. one", "4. two", "- deep", "A | B", "x | y", "let a;\n  b"]);
     }
 
     #[test]
     fn addresses_go_and_descriptions_of_images_stay() {
-        let source = "See [the *guide*](https://x.example/y) ![A chart](c.png) ![\\[Image NOT FOUND\\]](d.png) ![c.png](c.png)";
+        let source =
+            "See [the *guide*](https://x.example/y) ![A chart](c.png) ![\\[Image NOT FOUND\\]](d.png) ![c.png](c.png)";
         assert_eq!(lines(source), ["See the guide A chart"]);
     }
 
@@ -262,7 +266,10 @@ mod tests {
 
     #[test]
     fn admonitions_give_their_own_title_only() {
-        assert_eq!(lines(":::tip Save `early`\nBody\n:::\n!!! note \"\"\n\n    Text\n"), ["Save early", "Body", "Text"]);
+        assert_eq!(
+            lines(":::tip Save `early`\nBody\n:::\n!!! note \"\"\n\n    Text\n"),
+            ["Save early", "Body", "Text"]
+        );
     }
 
     #[test]

@@ -41,8 +41,12 @@ impl<T: Send + 'static> Backend for LeasedJobs<T> {
         self.receiver.poll_recv(cx).map(|job| job.map(|job| Ok(TaskBuilder::new(job).build())))
     }
 
-    fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+    fn poll_close(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.receiver.close();
+        // That there are no more jobs is no reason for an apalis worker to end: it waits to be stopped.
+        if let Err(error) = worker.stop() {
+            tracing::warn!(%error, "queue.worker.not_stopped");
+        }
         Poll::Ready(Ok(()))
     }
 }

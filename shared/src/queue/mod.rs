@@ -13,9 +13,9 @@
 
 mod backend;
 mod connection;
+mod metrics;
 mod outbox;
 pub mod relay;
-mod metrics;
 mod store;
 pub mod worker;
 

@@ -154,10 +154,11 @@ impl Relay {
     async fn push(&self, jobs: &[outbox::OpenJob]) -> Result<usize, RedisError> {
         let mut by_queue: HashMap<Queue, Vec<&outbox::OpenJob>> = HashMap::new();
         for job in jobs {
-            match Queue::from_name(&job.queue) {
-                Some(queue) => by_queue.entry(queue).or_default().push(job),
+            if let Some(queue) = Queue::from_name(&job.queue) {
+                by_queue.entry(queue).or_default().push(job);
+            } else {
                 // Written by a newer release: a newer relay will send it after the audit finds it.
-                None => tracing::error!(queue = %job.queue, job.id = %job.id, "queue.relay.unknown_queue"),
+                tracing::error!(queue = %job.queue, job.id = %job.id, "queue.relay.unknown_queue");
             }
         }
         let mut new = 0;

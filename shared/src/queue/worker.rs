@@ -228,7 +228,7 @@ impl Worker {
             // A newer release's job: a newer worker will know it.
             tracing::error!(%queue, job.id = %id, job.name = %job.job, "queue.job.unknown_name");
             let later = Settlement::Postpone(UNKNOWN_JOB_DELAY);
-            self.report(&lease, self.store.settle(queue, id, &lease.token, later).await);
+            report(&lease, self.store.settle(queue, id, &lease.token, later).await);
             return;
         };
         let run = Run { id: JobId(id), tenant: job.tenant, attempt: attempt.max(1).cast_unsigned() };
@@ -282,7 +282,7 @@ impl Worker {
             tracing::warn!(job.id = %lease.id, %error, "queue.job.not_recorded_as_done");
             return "retry";
         }
-        self.report(lease, self.store.settle(lease.queue, lease.id, &lease.token, Settlement::Forget).await);
+        report(lease, self.store.settle(lease.queue, lease.id, &lease.token, Settlement::Forget).await);
         "done"
     }
 
@@ -318,7 +318,7 @@ impl Worker {
         } else {
             Settlement::Delay(backoff.delay(run.attempt, rand::random()))
         };
-        self.report(lease, self.store.settle(lease.queue, lease.id, &lease.token, how).await);
+        report(lease, self.store.settle(lease.queue, lease.id, &lease.token, how).await);
         if dead { "dead" } else { "retry" }
     }
 
@@ -338,15 +338,6 @@ impl Worker {
     async fn still_holds(&self, lease: &Lease) -> bool {
         let held = [(lease.id, lease.token.clone())];
         self.store.renew(lease.queue, &held).await.map_or(true, |lost| lost.is_empty())
-    }
-
-    fn report(&self, lease: &Lease, settled: Result<bool, super::RedisError>) {
-        match settled {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!(queue = %lease.queue, job.id = %lease.id, "queue.job.lease_was_lost"),
-            // The lease runs out; a job that is done is then found finished, any other is tried again.
-            Err(error) => tracing::warn!(queue = %lease.queue, job.id = %lease.id, %error, "queue.job.not_settled"),
-        }
     }
 
     /// Renews every lease of this process three times per lease.
@@ -448,13 +439,24 @@ async fn run_leased(leased: Leased, worker: Data<Worker>) {
     }
 }
 
+fn report(lease: &Lease, settled: Result<bool, super::RedisError>) {
+    match settled {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(queue = %lease.queue, job.id = %lease.id, "queue.job.lease_was_lost"),
+        // The lease runs out; a job that is done is then found finished, any other is tried again.
+        Err(error) => tracing::warn!(queue = %lease.queue, job.id = %lease.id, %error, "queue.job.not_settled"),
+    }
+}
+
 /// The leases of this process, and how to end their runs. By token too: a job that the process lost and took again is held
 /// twice until its first run has ended.
 #[derive(Debug, Clone, Default)]
-struct Held(Arc<Mutex<HashMap<(Queue, Uuid, String), CancellationToken>>>);
+struct Held(Arc<Mutex<Leases>>);
+
+type Leases = HashMap<(Queue, Uuid, String), CancellationToken>;
 
 impl Held {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(Queue, Uuid, String), CancellationToken>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Leases> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

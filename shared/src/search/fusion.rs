@@ -46,14 +46,12 @@ impl Default for Weights {
 
 /// Scores candidates, 0 to 1, in no particular order, and drops those below the floor.
 pub fn fuse<K>(candidates: Vec<(K, Evidence)>, weights: &Weights) -> Vec<(K, Evidence, f64)> {
-    let similarity = |e: &Evidence| {
-        e.similarity.map(|s| (1.0 - weights.semantic_title) * s.body + weights.semantic_title * s.title)
-    };
+    let similarity =
+        |e: &Evidence| e.similarity.map(|s| (1.0 - weights.semantic_title) * s.body + weights.semantic_title * s.title);
     let best_body = maximum(candidates.iter().map(|(_, e)| e.body_bm25));
     let best_title = maximum(candidates.iter().map(|(_, e)| e.title_bm25));
-    let keyword = |e: &Evidence| {
-        share(e.body_bm25, best_body) + weights.keyword_title * share(e.title_bm25, best_title)
-    };
+    let keyword =
+        |e: &Evidence| share(e.body_bm25, best_body) + weights.keyword_title * share(e.title_bm25, best_title);
     let best_keyword = maximum(candidates.iter().map(|(_, e)| keyword(e)));
     let similarities: Vec<f64> = candidates.iter().filter_map(|(_, e)| similarity(e)).collect();
     let nearest = similarities.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -62,13 +60,10 @@ pub fn fuse<K>(candidates: Vec<(K, Evidence)>, weights: &Weights) -> Vec<(K, Evi
     let semantic_weight = if similarities.is_empty() { 0.0 } else { weights.semantic };
     candidates
         .into_iter()
-        .filter(|(_, e)| {
-            e.body_bm25 > 0.0 || e.title_bm25 > 0.0 || similarity(e).is_some_and(|s| s >= weights.floor)
-        })
+        .filter(|(_, e)| e.body_bm25 > 0.0 || e.title_bm25 > 0.0 || similarity(e).is_some_and(|s| s >= weights.floor))
         .map(|(key, e)| {
-            let semantic = similarity(&e).map_or(0.0, |s| {
-                if nearest > farthest { (s - farthest) / (nearest - farthest) } else { 1.0 }
-            });
+            let semantic = similarity(&e)
+                .map_or(0.0, |s| if nearest > farthest { (s - farthest) / (nearest - farthest) } else { 1.0 });
             let score = semantic_weight * semantic + (1.0 - semantic_weight) * share(keyword(&e), best_keyword);
             (key, e, score)
         })

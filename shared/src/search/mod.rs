@@ -177,11 +177,7 @@ struct Keyword {
     candidates: Vec<Uuid>,
 }
 
-async fn keyword_candidates(
-    tx: &mut TenantTx,
-    roles: &Roles,
-    request: &SearchRequest,
-) -> Result<Keyword, sqlx::Error> {
+async fn keyword_candidates(tx: &mut TenantTx, roles: &Roles, request: &SearchRequest) -> Result<Keyword, sqlx::Error> {
     let terms = store::terms(tx, request.query.as_str()).await?;
     let totals = store::totals(tx).await?;
     let driving: Vec<String> = query::driving_terms(&terms).map(|term| term.lexeme.clone()).collect();
@@ -208,7 +204,14 @@ async fn rank(
         None => Vec::new(),
     };
     let semantic: HashSet<Uuid> = semantic.into_iter().collect();
-    let all: Vec<Uuid> = keyword.candidates.iter().copied().chain(semantic.iter().copied()).collect::<HashSet<_>>().into_iter().collect();
+    let all: Vec<Uuid> = keyword
+        .candidates
+        .iter()
+        .copied()
+        .chain(semantic.iter().copied())
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .collect();
     let frequencies = store::frequencies(tx, &all, &lexemes).await?;
     let document_frequencies: Vec<i64> = keyword.terms.iter().map(|term| term.article_count).collect();
     let lexical: HashMap<Uuid, bm25::Score> = frequencies

@@ -55,10 +55,14 @@ impl FromStr for Query {
 /// are sorted, rarest first.
 pub(super) fn driving_terms(terms: &[Term]) -> impl Iterator<Item = &Term> {
     let mut matched = 0;
-    terms.iter().enumerate().take_while(move |(index, term)| {
-        matched += term.article_count;
-        *index == 0 || matched <= CANDIDATE_BUDGET
-    }).map(|(_, term)| term)
+    terms
+        .iter()
+        .enumerate()
+        .take_while(move |(index, term)| {
+            matched += term.article_count;
+            *index == 0 || matched <= CANDIDATE_BUDGET
+        })
+        .map(|(_, term)| term)
 }
 
 #[cfg(test)]

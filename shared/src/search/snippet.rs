@@ -6,6 +6,11 @@ pub(super) const START: char = '\u{E000}';
 /// See [`START`].
 pub(super) const STOP: char = '\u{E001}';
 
+/// Stand in for `<` and `>`, since `ts_headline` leaves out what looks like markup to it.
+pub(super) const LESS: char = '\u{E002}';
+/// See [`LESS`].
+pub(super) const GREATER: char = '\u{E003}';
+
 /// Escapes the text and turns the marks into `<mark>`; nothing else becomes markup, and every mark is closed.
 pub(super) fn to_html(headline: &str) -> String {
     let mut html = String::with_capacity(headline.len() + 32);
@@ -24,8 +29,8 @@ pub(super) fn to_html(headline: &str) -> String {
             // A passage has lines; a snippet is one.
             '\n' => html.push(' '),
             '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
+            '<' | LESS => html.push_str("&lt;"),
+            '>' | GREATER => html.push_str("&gt;"),
             '"' => html.push_str("&quot;"),
             '\'' => html.push_str("&#39;"),
             other => html.push(other),
@@ -47,6 +52,7 @@ mod tests {
     fn text_is_escaped_and_hits_are_marked() {
         let headline = format!("<b>{START}reset{STOP}</b> & \"go\"");
         assert_eq!(to_html(&headline), "&lt;b&gt;<mark>reset</mark>&lt;/b&gt; &amp; &quot;go&quot;");
+        assert_eq!(to_html(&format!("{LESS}i{GREATER}")), "&lt;i&gt;");
     }
 
     proptest! {

@@ -32,7 +32,7 @@ pub(super) async fn terms(tx: &mut TenantTx, query: &str) -> Result<Vec<Term>, s
         "select t.lexeme, t.article_count
          from search_terms t
          where t.tenant_id = $1 and t.article_count > 0
-           and t.lexeme = any (tsvector_to_array(to_tsvector('help_english', $2) || to_tsvector('help_simple', $2)))
+           and t.lexeme = any (tsvector_to_array(plain_tsvector('help_english', $2) || plain_tsvector('help_simple', $2)))
          order by t.article_count, t.lexeme limit $3",
         tenant,
         query,
@@ -46,12 +46,10 @@ pub(super) async fn terms(tx: &mut TenantTx, query: &str) -> Result<Vec<Term>, s
 /// The sums that BM25 needs.
 pub(super) async fn totals(tx: &mut TenantTx) -> Result<bm25::Totals, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let row = sqlx::query!(
-        "select article_count, title_length, body_length from search_totals where tenant_id = $1",
-        tenant
-    )
-    .fetch_optional(tx.connection())
-    .await?;
+    let row =
+        sqlx::query!("select article_count, title_length, body_length from search_totals where tenant_id = $1", tenant)
+            .fetch_optional(tx.connection())
+            .await?;
     Ok(row.map_or_else(bm25::Totals::default, |r| bm25::Totals {
         articles: r.article_count,
         title_length: r.title_length,
@@ -191,10 +189,11 @@ pub(super) async fn hits(
     let ids: Vec<Uuid> = candidates.iter().map(|c| c.article_id).collect();
     let options = format!("StartSel={}, StopSel={}, MaxWords=40, MinWords=20", snippet::START, snippet::STOP);
     let marks = format!("{}{}", snippet::START, snippet::STOP);
+    let brackets = format!("{}{}", snippet::LESS, snippet::GREATER);
     let rows = sqlx::query!(
         r#"select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.view_count, a.helpful_count,
                   a.not_helpful_count, best.anchor as "anchor?",
-                  ts_headline(text_search_configuration(a.locale), translate(coalesce(best.body, r.summary), $5, ''),
+                  ts_headline(text_search_configuration(a.locale), translate(coalesce(best.body, r.summary), '<>' || $5, $7),
                               coalesce(any_lexeme($3), ''::tsquery), $6) as "headline!"
            from articles a
            join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
@@ -211,7 +210,8 @@ pub(super) async fn hits(
         lexemes,
         query as Option<&Vector>,
         marks,
-        options
+        options,
+        brackets
     )
     .fetch_all(tx.connection())
     .await?;
@@ -220,7 +220,8 @@ pub(super) async fn hits(
         .iter()
         .filter_map(|candidate| {
             let r = by_id.remove(&candidate.article_id)?;
-            let matched = [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
+            let matched =
+                [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
             Some(Hit {
                 id: r.id,
                 slug: r.slug,

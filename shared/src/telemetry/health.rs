@@ -126,10 +126,7 @@ pub async fn serve(listener: TcpListener, health: Health, stop: CancellationToke
     }
 }
 
-async fn answer(
-    request: Request<hyper::body::Incoming>,
-    health: Health,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<hyper::body::Incoming>, health: Health) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::GET {
         return Ok(response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET is answered here\n".into()));
     }

@@ -79,7 +79,10 @@ async fn main() -> anyhow::Result<()> {
         None => TestDatabase::create().await,
     };
     let baselines = baselines(&data);
-    println!("{:<20} {:>7} {:>7}   {:<24} {:<24} {:<24} {:<24}", "collection", "docs", "queries", "ours", "BM25", "dense", "equal-weight fusion");
+    println!(
+        "{:<20} {:>7} {:>7}   {:<24} {:<24} {:<24} {:<24}",
+        "collection", "docs", "queries", "ours", "BM25", "dense", "equal-weight fusion"
+    );
     let mut below = Vec::new();
     for name in collections(&data)? {
         let folder = data.join(&name);
@@ -89,8 +92,17 @@ async fn main() -> anyhow::Result<()> {
         let baseline = baselines.get(&name).cloned().unwrap_or_default();
         let ours = format!("{:.3}/{:.3}/{:.3}", measured.ndcg, measured.recall, measured.reciprocal_rank);
         let column = |i: usize| baseline.get(i).map_or("-", String::as_str);
-        println!("{name:<20} {documents:>7} {:>7}   {ours:<24} {:<24} {:<24} {:<24}", measured.queries, column(0), column(1), column(2));
-        let target = baseline.get(2).and_then(|cell| cell.trim_start_matches('.').split('/').next()).and_then(|n| format!("0.{n}").parse::<f64>().ok());
+        println!(
+            "{name:<20} {documents:>7} {:>7}   {ours:<24} {:<24} {:<24} {:<24}",
+            measured.queries,
+            column(0),
+            column(1),
+            column(2)
+        );
+        let target = baseline
+            .get(2)
+            .and_then(|cell| cell.trim_start_matches('.').split('/').next())
+            .and_then(|n| format!("0.{n}").parse::<f64>().ok());
         if target.is_some_and(|target| measured.ndcg < target - 0.0005) {
             below.push(name);
         }
@@ -175,7 +187,10 @@ async fn load(
     let mut tx = database.tenant(tenant).await?;
     let rows: Vec<(Uuid, String)> =
         sqlx::query_as("select id, source_path from articles").fetch_all(tx.connection()).await?;
-    Ok((report.created + report.unchanged, rows.into_iter().filter_map(|(id, path)| Some((id, paths.get(&path)?.clone()))).collect()))
+    Ok((
+        report.created + report.unchanged,
+        rows.into_iter().filter_map(|(id, path)| Some((id, paths.get(&path)?.clone()))).collect(),
+    ))
 }
 
 /// Does what the open embedding jobs would do.
@@ -265,6 +280,11 @@ impl Measures {
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
     fn mean(self) -> Self {
         let n = self.queries.max(1) as f64;
-        Self { ndcg: self.ndcg / n, recall: self.recall / n, reciprocal_rank: self.reciprocal_rank / n, queries: self.queries }
+        Self {
+            ndcg: self.ndcg / n,
+            recall: self.recall / n,
+            reciprocal_rank: self.reciprocal_rank / n,
+            queries: self.queries,
+        }
     }
 }

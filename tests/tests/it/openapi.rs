@@ -73,7 +73,9 @@ fn every_operation_says_how_it_can_fail_and_what_the_failure_looks_like() {
         }
         let statuses: BTreeSet<&str> = responses.keys().map(String::as_str).collect();
         let mut expected = BTreeSet::from(["200", "401", "503"]);
-        if !operation["parameters"].is_null() && method == "GET" && !path.contains('{') || !operation["requestBody"].is_null() {
+        if !operation["parameters"].is_null() && method == "GET" && !path.contains('{')
+            || !operation["requestBody"].is_null()
+        {
             expected.insert("400");
         }
         if path.contains('{') {
@@ -127,7 +129,8 @@ async fn the_document_and_the_page_to_browse_it_are_served() {
     let page = page.text().await.unwrap();
     // Everything that the page loads is here, and its scripts are files.
     let mut loaded = 0;
-    for part in page.split(['"', '\'']).filter(|part| part.starts_with("./") || part.ends_with(".js") || part.ends_with(".css")) {
+    let is_file = |part: &&str| part.starts_with("./") || [".js", ".css", ".png"].iter().any(|end| part.ends_with(end));
+    for part in page.split(['"', '\'']).filter(is_file) {
         let path = format!("/api/docs/{}", part.trim_start_matches("./"));
         let file = app.request(Method::GET, &path).send().await.unwrap();
         assert_eq!(file.status(), 200, "{path}");
@@ -135,7 +138,8 @@ async fn the_document_and_the_page_to_browse_it_are_served() {
     }
     assert!(loaded >= 3, "{page}");
     assert!(!page.contains("https://") && !page.contains("//cdn"), "nothing is loaded from elsewhere: {page}");
-    let start = app.request(Method::GET, "/api/docs/swagger-initializer.js").send().await.unwrap().text().await.unwrap();
+    let start =
+        app.request(Method::GET, "/api/docs/swagger-initializer.js").send().await.unwrap().text().await.unwrap();
     assert!(start.contains("/api/openapi.json"), "{start}");
 }
 
@@ -146,7 +150,10 @@ async fn answered(app: &TestApp) -> BTreeMap<String, Value> {
     let article = "/api/v2/help-center/articles/nothing/";
     let later = app.token("acme", &[]);
     let mut answers = vec![
-        tests::json(app.request(Method::POST, search).bearer_auth(&token).json(&json!({ "query": "page", "limit": 500 }))).await,
+        tests::json(
+            app.request(Method::POST, search).bearer_auth(&token).json(&json!({ "query": "page", "limit": 500 })),
+        )
+        .await,
         tests::json(app.request(Method::GET, article)).await,
         tests::json(app.request(Method::GET, article).bearer_auth("not-a-token")).await,
         tests::json(app.request(Method::GET, article).bearer_auth(&token)).await,
@@ -193,7 +200,9 @@ async fn each_code_has_its_answer() {
 fn the_help_page_about_errors_names_each_code_of_the_api_with_its_status() {
     let page = include_str!("../../../docs/help/developers/errors.md");
     let codes = document()["components"]["schemas"]["Code"]["enum"].clone();
-    for code in codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap()).filter(|code| *code != "form_refused") {
+    for code in
+        codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap()).filter(|code| *code != "form_refused")
+    {
         assert!(page.contains(&format!("| `{code}` |")), "docs/help/developers/errors.md does not explain `{code}`");
     }
 }

@@ -11,11 +11,23 @@ const SEARCH: &str = "/api/v2/help-center/search/";
 
 fn library() -> Folder {
     Folder::of(&[
-        ("account/password.md", &article("Reset your password", "Open *Settings* and choose **Security**. A link is sent to you by email.")),
+        (
+            "account/password.md",
+            &article("Reset your password", "Open *Settings* and choose **Security**. A link is sent to you by email."),
+        ),
         ("account/delete.md", &article("Delete your account", "All of your data is removed after thirty days.")),
-        ("billing/invoice.md", &article("Download an invoice", "Invoices are PDF files. The error code E-4711 means that none exists yet.")),
+        (
+            "billing/invoice.md",
+            &article(
+                "Download an invoice",
+                "Invoices are PDF files. The error code E-4711 means that none exists yet.",
+            ),
+        ),
         ("billing/refund.md", &article("Money back", "We return what you paid within two weeks.")),
-        ("billing/html.md", &article("Markup", "Write `<script>alert(1)</script>` & \"quotes\" as code to show a script.")),
+        (
+            "billing/html.md",
+            &article("Markup", "Write `<script>alert(1)</script>` & \"quotes\" as code to show a script."),
+        ),
         ("café.md", &article("Le café", "Un café naïve au lait.")),
     ])
 }
@@ -93,7 +105,8 @@ async fn without_the_model_words_answer_and_the_answer_says_so() {
 async fn snippets_are_highlighted_and_safe() {
     let (app, token) = start().await;
     let found = search(&app, &token, json!({ "query": "script alert" })).await;
-    let snippet = found["results"].as_array().unwrap().iter().find(|r| r["title"] == "Markup").unwrap()["snippet"].clone();
+    let snippet =
+        found["results"].as_array().unwrap().iter().find(|r| r["title"] == "Markup").unwrap()["snippet"].clone();
     let snippet = snippet.as_str().unwrap();
     assert!(snippet.contains("<mark>"), "{snippet}");
     let text = snippet.replace("<mark>", "").replace("</mark>", "");
@@ -105,10 +118,17 @@ async fn filters_apply_before_the_limit() {
     let (app, token) = start().await;
     let all = search(&app, &token, json!({ "query": "account invoice password data" })).await;
     assert!(all["total"].as_u64().unwrap() >= 3, "{all}");
-    let found = search(&app, &token, json!({ "query": "account invoice password data", "category": "billing", "limit": 1 })).await;
+    let found =
+        search(&app, &token, json!({ "query": "account invoice password data", "category": "billing", "limit": 1 }))
+            .await;
     assert_eq!(found["results"][0]["category"], "Billing", "{found}");
     assert!(found["total"].as_u64().unwrap() < all["total"].as_u64().unwrap());
-    for nothing in [json!({ "category": "no-such-category" }), json!({ "difficulty": "ADVANCED" }), json!({ "tags": ["none"] }), json!({ "locale": "fr" })] {
+    for nothing in [
+        json!({ "category": "no-such-category" }),
+        json!({ "difficulty": "ADVANCED" }),
+        json!({ "tags": ["none"] }),
+        json!({ "locale": "fr" }),
+    ] {
         let mut body = nothing.clone();
         body["query"] = json!("password");
         assert_eq!(search(&app, &token, body).await["total"], 0, "{nothing}");

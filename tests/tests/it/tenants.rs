@@ -1,5 +1,5 @@
-//! No row of one tenant is another's: the schema's rules, each with proof that the check notices when it is broken; what a
-//! connection sees before, within and after a tenant's transaction; jobs; and what a tenant's words weigh in a search.
+//! No row of one tenant is another's: the schema's rules, with proof that each check notices when its rule is broken;
+//! what a connection sees before, within and after a tenant's transaction; jobs; what a tenant's words weigh in a search.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
 use std::{
@@ -94,7 +94,8 @@ const RULES: &[Rule] = &[
     Rule {
         says: "a view asks with the rights of whoever reads it; what cannot do so does not exist",
         offenders: "select oid::regclass::text from pg_class
-                    where relkind in ('v', 'm', 'f') and relnamespace in (select oid from our_schemas) and not is_extensions(oid)
+                    where relkind in ('v', 'm', 'f') and relnamespace in (select oid from our_schemas)
+                      and not is_extensions(oid)
                       and not (relkind = 'v' and coalesce(reloptions @> '{security_invoker=true}', false))",
         broken_by: &[
             "create view titles as select tenant_id, title from revisions",
@@ -114,7 +115,8 @@ const RULES: &[Rule] = &[
                       on existing = listed
                     where listed is null or existing is null",
         broken_by: &[
-            "create function everybody() returns bigint language sql security definer return (select count(*) from people)",
+            "create function everybody() returns bigint language sql security definer
+             return (select count(*) from people)",
             "drop function outbox_counts()",
             "alter function outbox_counts() security invoker",
         ],
@@ -122,7 +124,8 @@ const RULES: &[Rule] = &[
     Rule {
         says: "each has a pinned search_path in which temporary tables come last, where they can stand in for nothing",
         offenders: "select oid::regprocedure::text from pg_proc
-                    where prosecdef and not coalesce(proconfig @> array['search_path=pg_catalog, public, pg_temp'], false)",
+                    where prosecdef
+                      and not coalesce(proconfig @> array['search_path=pg_catalog, public, pg_temp'], false)",
         broken_by: &[
             "alter function outbox_counts() reset search_path",
             "alter function outbox_counts() set search_path = public, pg_catalog, pg_temp",
@@ -135,14 +138,16 @@ const RULES: &[Rule] = &[
                         select from aclexplode(proacl) where grantee not in (proowner, 'helpcenter_app'::regrole)))",
         broken_by: &[
             "grant execute on function outbox_counts() to public",
-            "create function everybody() returns bigint language sql security definer return (select count(*) from people)",
+            "create function everybody() returns bigint language sql security definer
+             return (select count(*) from people)",
         ],
     },
     Rule {
         says: "each belongs to a role made for it",
         offenders: "select oid::regprocedure::text from pg_proc
-                    where prosecdef and proowner::regrole::text <> case when proname like 'search\\_%' then 'helpcenter_search'
-                                                                        when proname like 'outbox\\_%' then 'helpcenter_queue' end",
+                    where prosecdef
+                      and proowner::regrole::text <> case when proname like 'search\\_%' then 'helpcenter_search'
+                                                          when proname like 'outbox\\_%' then 'helpcenter_queue' end",
         broken_by: &["alter function outbox_counts() owner to current_user"],
     },
     Rule {
@@ -183,24 +188,32 @@ const RULES: &[Rule] = &[
     Rule {
         says: "the services have no right that row-level security does not hold back, such as TRUNCATE",
         offenders: "select format('%s on %s', privilege, t.oid::regclass)
-                    from stored_tables t, unnest(array['truncate', 'references', 'trigger', 'maintain']) as privilege, service_roles
+                    from stored_tables t, service_roles,
+                         unnest(array['truncate', 'references', 'trigger', 'maintain']) as privilege
                     where has_table_privilege(role, t.oid, privilege)",
         broken_by: &["grant truncate on tags to helpcenter_app", "grant all on tags to public"],
     },
     Rule {
         says: "the audit log is written and read, never changed",
         offenders: "select privilege from unnest(array['update', 'delete']) as privilege, service_roles
-                    where has_table_privilege(role, 'audit_log', privilege) or has_any_column_privilege(role, 'audit_log', 'update')",
-        broken_by: &["grant delete on audit_log to helpcenter_app", "grant update (details) on audit_log to helpcenter_app"],
+                    where has_table_privilege(role, 'audit_log', privilege)
+                       or has_any_column_privilege(role, 'audit_log', 'update')",
+        broken_by: &[
+            "grant delete on audit_log to helpcenter_app",
+            "grant update (details) on audit_log to helpcenter_app",
+        ],
     },
     Rule {
         says: "the owners of the functions have no right beyond what these need",
         offenders: "select format('%s: %s on %s', a.grantee::regrole, a.privilege_type, t.oid::regclass)
                     from stored_tables t, aclexplode(t.relacl) a
-                    where (a.grantee = 'helpcenter_search'::regrole and (a.privilege_type <> 'SELECT' or t.relname not in
-                              ('articles', 'passages', 'passage_embeddings', 'article_tags', 'tags')))
-                       or (a.grantee = 'helpcenter_queue'::regrole and (a.privilege_type not in ('SELECT', 'UPDATE') or t.relname <> 'outbox'))
-                       or a.grantee = 0",
+                    where a.grantee = 0
+                       or a.grantee in ('helpcenter_search'::regrole, 'helpcenter_queue'::regrole)
+                      and (a.grantee::regrole::text, t.relname, a.privilege_type) not in (
+                        ('helpcenter_search', 'articles', 'SELECT'), ('helpcenter_search', 'passages', 'SELECT'),
+                        ('helpcenter_search', 'passage_embeddings', 'SELECT'),
+                        ('helpcenter_search', 'article_tags', 'SELECT'), ('helpcenter_search', 'tags', 'SELECT'),
+                        ('helpcenter_queue', 'outbox', 'SELECT'), ('helpcenter_queue', 'outbox', 'UPDATE'))",
         broken_by: &[
             "grant select on people to helpcenter_search",
             "grant delete on outbox to helpcenter_queue",
@@ -220,12 +233,14 @@ const RULES: &[Rule] = &[
     Rule {
         says: "a foreign key between tables with tenants holds the tenant, so that it cannot tell what another one has",
         offenders: "select c.conname::text from pg_constraint c
-                    join tenant_tables child on child.oid = c.conrelid join tenant_tables parent on parent.oid = c.confrelid
+                    join tenant_tables child on child.oid = c.conrelid
+                    join tenant_tables parent on parent.oid = c.confrelid
                     where c.contype = 'f' and not exists (
                         select from unnest(c.conkey, c.confkey) as k (own, theirs)
                         where k.own = tenant_column(c.conrelid) and k.theirs = tenant_column(c.confrelid))",
         broken_by: &[
-            "create unique index on people (id); alter table sessions add foreign key (person_id) references people (id)",
+            "create unique index on people (id);
+             alter table sessions add foreign key (person_id) references people (id)",
             "alter table people add manager uuid, add other_tenant uuid;
              alter table people add foreign key (other_tenant, manager) references people (tenant_id, id)",
         ],
@@ -239,8 +254,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         says: "what is unique is unique within a tenant",
-        // outbox_id_index: the job's id in Redis, made by the server as a version 7 UUID and never by a request, so that
-        // there is nothing to probe.
+        // outbox_id_index: the job's id in Redis, made by the server as a UUID and never by a request, so that there is
+        // nothing to probe.
         offenders: "select i.indexrelid::regclass::text from pg_index i join tenant_tables t on t.oid = i.indrelid
                     where (i.indisunique or i.indisexclusion) and not tenant_column(t.oid) = any (i.indkey)
                       and i.indexrelid::regclass::text <> 'outbox_id_index'",
@@ -253,17 +268,20 @@ const TERMS: &str = "
     create temp view our_schemas as
         select * from pg_namespace where nspname not like 'pg\\_%' and nspname <> 'information_schema';
     create function pg_temp.is_extensions(relation oid) returns boolean language sql
-        return exists (select from pg_depend where classid = 'pg_class'::regclass and objid = relation and deptype = 'e');
+        return exists (select from pg_depend
+                       where classid = 'pg_class'::regclass and objid = relation and deptype = 'e');
     create temp view stored_tables as
         select * from pg_class where relkind in ('r', 'p') and relnamespace in (select oid from our_schemas)
                                     and not pg_temp.is_extensions(pg_class.oid);
     create function pg_temp.tenant_column(relation oid) returns smallint language sql
-        return (select attnum from pg_attribute where attrelid = relation and attname = 'tenant_id' and not attisdropped);
+        return (select attnum from pg_attribute
+                where attrelid = relation and attname = 'tenant_id' and not attisdropped);
     create temp view tenant_tables as select * from stored_tables where pg_temp.tenant_column(oid) is not null;
     create temp view services as
         select m.member from pg_auth_members m join pg_roles r on r.oid = m.roleid where r.rolname = 'helpcenter_app';
     create temp view service_roles as -- 0: everybody
-        select member as role from services union select oid from pg_roles where rolname = 'helpcenter_app' union select 0::oid;";
+        select member as role from services
+        union select oid from pg_roles where rolname = 'helpcenter_app' union select 0::oid;";
 
 async fn offenders(connection: &mut PgConnection, rule: &Rule) -> Vec<String> {
     let sql = rule
@@ -357,7 +375,10 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
     .await
     .unwrap();
     for table in tenant_tables(db).await {
-        assert!(count(db, &table, tenant.id).await > 0, "{table} has no row: the tests below would prove nothing about it");
+        assert!(
+            count(db, &table, tenant.id).await > 0,
+            "{table} has no row: the tests below would prove nothing about it"
+        );
     }
     tenant
 }
@@ -405,7 +426,8 @@ async fn foreign_rows_cannot_be_written_changed_or_deleted() {
         let before = count(&db, &table, globex.id).await;
         // A row of one's own, copied under another tenant.
         let copy = format!(
-            "insert into {table} select (jsonb_populate_record(own, jsonb_build_object('tenant_id', $1))).* from {table} own limit 1"
+            "insert into {table}
+             select (jsonb_populate_record(own, jsonb_build_object('tenant_id', $1))).* from {table} own limit 1"
         );
         let error = refusal(&db.database, acme.id, &copy, globex.id).await;
         assert_eq!(error, "42501", "{table}: inserting a row for another tenant");
@@ -414,14 +436,19 @@ async fn foreign_rows_cannot_be_written_changed_or_deleted() {
         let error = refusal(&db.database, acme.id, &give_away, globex.id).await;
         assert!(["42501", "P0001"].contains(&error.as_str()), "{table}: giving a row to another tenant: {error}");
         // Rows of the other tenant, asked for by name.
-        for change in ["delete from {table} where tenant_id = $1", "update {table} set tenant_id = $1 where tenant_id = $1"] {
+        for change in
+            ["delete from {table} where tenant_id = $1", "update {table} set tenant_id = $1 where tenant_id = $1"]
+        {
             let mut tx = db.database.tenant(acme.id).await.unwrap();
             let sql = change.replace("{table}", &table);
             match sqlx::query(AssertSqlSafe(sql)).bind(globex.id.uuid()).execute(tx.connection()).await {
-                Ok(done) => assert_eq!(done.rows_affected(), 0, "{table}"),
-                Err(error) => assert_eq!(table, "audit_log", "{error}"),
+                Ok(done) => {
+                    assert_eq!(done.rows_affected(), 0, "{table}");
+                    tx.commit().await.unwrap();
+                }
+                // Nobody may do that at all.
+                Err(error) => assert!(["audit_log", "search_documents"].contains(&table.as_str()), "{table}: {error}"),
             }
-            tx.commit().await.unwrap();
         }
         assert_eq!(count(&db, &table, globex.id).await, before, "{table}");
     }
@@ -457,7 +484,11 @@ async fn a_foreign_key_does_not_tell_whether_another_tenant_has_the_row() {
         .await
         .unwrap_err();
         let error = error.into_database_error().unwrap();
-        errors.push((error.code().unwrap().into_owned(), error.constraint().unwrap().to_owned(), error.message().to_owned()));
+        errors.push((
+            error.code().unwrap().into_owned(),
+            error.constraint().unwrap().to_owned(),
+            error.message().to_owned(),
+        ));
     }
     assert_eq!(errors[0].0, "23503");
     assert_eq!(errors[0], errors[1], "a foreign tag and one that does not exist are refused alike");
@@ -502,8 +533,9 @@ async fn backend(connection: &mut PgConnection) -> i32 {
 #[tokio::test]
 async fn a_transaction_without_a_tenant_gets_an_error_and_never_rows() {
     let db = TestDatabase::create().await;
-    filled_tenant(&db, "acme").await;
-    let fresh = single(&db);
+    let acme = filled_tenant(&db, "acme").await;
+    let (fresh, used) = (single(&db), single(&db));
+    used.tenant(acme.id).await.unwrap().commit().await.unwrap();
     for table in tenant_tables(&db).await {
         for sql in [
             format!("select * from {table}"),
@@ -511,12 +543,15 @@ async fn a_transaction_without_a_tenant_gets_an_error_and_never_rows() {
             format!("delete from {table}"),
             format!("insert into {table} select * from {table}"),
         ] {
-            let mut transaction = fresh.untenanted().await.unwrap();
-            let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *transaction).await;
-            assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
-            let mut registry = { drop(transaction); fresh.registry().await.unwrap() };
-            let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *registry).await;
-            assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
+            for pool in [&fresh, &used] {
+                let mut transaction = pool.untenanted().await.unwrap();
+                let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *transaction).await;
+                assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
+                drop(transaction);
+                let mut registry = pool.registry().await.unwrap();
+                let answer = sqlx::query(AssertSqlSafe(sql.clone())).fetch_all(&mut *registry).await;
+                assert!(answer.is_err(), "`{sql}` was answered with {} rows", answer.unwrap().len());
+            }
         }
     }
 }
@@ -553,7 +588,11 @@ async fn a_connection_forgets_the_tenant_when_its_transaction_ends() {
         }
         let mut after = pool.untenanted().await.unwrap();
         if end != "abandoned" {
-            assert_eq!(backend(&mut after).await, connections[0], "the connection must be the same for this to prove anything");
+            assert_eq!(
+                backend(&mut after).await,
+                connections[0],
+                "the connection must be the same for this to prove anything"
+            );
         }
         let tenant: Option<String> = sqlx::query_scalar("select nullif(current_setting('app.tenant_id', true), '')")
             .fetch_one(&mut *after)
@@ -574,8 +613,10 @@ async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only()
     let (acme, globex) = (filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await);
     let calls = [
         "select search_keyword_candidates($1, '{}', to_tsquery('help_english', 'scanner'), null, null, null, null, 10)",
-        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 100)",
-        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 0)",
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector,
+                                            null, null, null, null, 10, 100)",
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector,
+                                            null, null, null, null, 10, 0)",
     ];
     for call in calls {
         let mut tx = db.database.tenant(acme.id).await.unwrap();
@@ -619,7 +660,8 @@ async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_funct
         .await
         .unwrap();
     let called = sqlx::query(
-        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector, null, null, null, null, 10, 1)",
+        "select search_semantic_candidates($1, '{}', 'by hand', array_fill(0.05, array[384])::vector,
+                                            null, null, null, null, 10, 1)",
     )
     .bind(acme.id.uuid())
     .fetch_all(&mut *transaction)
@@ -665,7 +707,10 @@ async fn redis_holds_ids_of_jobs_under_the_deployments_prefix_and_nothing_of_a_t
         let fields: std::collections::BTreeMap<String, String> =
             redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();
         assert_eq!(fields["tenant"], acme.id.to_string(), "a job says whose it is");
-        assert!(fields.keys().all(|field| ["tenant", "attempts", "max_attempts", "token"].contains(&field.as_str())), "{fields:?}");
+        assert!(
+            fields.keys().all(|field| ["tenant", "attempts", "max_attempts", "token"].contains(&field.as_str())),
+            "{fields:?}"
+        );
         jobs += 1;
     }
     assert_eq!(jobs, 1);
@@ -677,13 +722,8 @@ async fn a_job_runs_for_the_tenant_of_its_row_whatever_redis_says() {
     let (app, acme, globex, job) = waiting_job(Duration::from_secs(15)).await;
     let (mut redis, _) = redis_keys(&app).await;
     let key = format!("{}:{{embeddings}}:job:{job}", app.queue_config.prefix);
-    let replaced: i64 = redis::cmd("HSET")
-        .arg(&key)
-        .arg("tenant")
-        .arg(globex.id.to_string())
-        .query_async(&mut redis)
-        .await
-        .unwrap();
+    let replaced: i64 =
+        redis::cmd("HSET").arg(&key).arg("tenant").arg(globex.id.to_string()).query_async(&mut redis).await.unwrap();
     assert_eq!(replaced, 0, "the field was there and has another tenant now");
 
     let seen = Arc::new(Mutex::new(Vec::new()));
@@ -705,10 +745,25 @@ async fn a_job_that_killed_its_workers_is_buried_for_the_tenant_of_its_row_whate
     let key = |name: &str| format!("{}:{{embeddings}}:{name}", app.queue_config.prefix);
     // As after the last attempt: leased, and the lease is over.
     redis::pipe()
-        .cmd("LREM").arg(key("waiting")).arg(0).arg(job.to_string()).ignore()
-        .cmd("HSET").arg(key(&format!("job:{job}"))).arg("tenant").arg(globex.id.to_string())
-        .arg("attempts").arg(10).arg("max_attempts").arg(10).ignore()
-        .cmd("ZADD").arg(key("leased")).arg(0).arg(job.to_string()).ignore()
+        .cmd("LREM")
+        .arg(key("waiting"))
+        .arg(0)
+        .arg(job.to_string())
+        .ignore()
+        .cmd("HSET")
+        .arg(key(&format!("job:{job}")))
+        .arg("tenant")
+        .arg(globex.id.to_string())
+        .arg("attempts")
+        .arg(10)
+        .arg("max_attempts")
+        .arg(10)
+        .ignore()
+        .cmd("ZADD")
+        .arg(key("leased"))
+        .arg(0)
+        .arg(job.to_string())
+        .ignore()
         .exec_async(&mut redis)
         .await
         .unwrap();
@@ -766,7 +821,15 @@ async fn another_tenants_articles_change_neither_scores_nor_order_of_a_search() 
 
     // Many articles of another tenant, full of the same words.
     let files: Vec<(String, String)> = (0..30)
-        .map(|n| (format!("{n}.md"), fixture::article(&format!("Printer scanner {n}"), "printer scanner label calendar ".repeat(n + 1).as_str())))
+        .map(|n| {
+            (
+                format!("{n}.md"),
+                fixture::article(
+                    &format!("Printer scanner {n}"),
+                    "printer scanner label calendar ".repeat(n + 1).as_str(),
+                ),
+            )
+        })
         .collect();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     fixture::import(&app.db, globex.id, &Folder::of(&files)).await;
@@ -793,7 +856,8 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
                  select $1, id, published_revision_id, n, '', '', '' from article, generate_series(1, $3) n
                  returning id)
              insert into passage_embeddings (tenant_id, passage_id, model, embedding)
-             select $1, id, 'by hand', l2_normalize((array[1.0, $4 + random() * 0.01] || array_fill(0.0, array[382]))::vector(384))
+             select $1, id, 'by hand',
+                    l2_normalize((array[1.0, $4 + random() * 0.01] || array_fill(0.0, array[382]))::vector(384))
              from passage";
         sqlx::query(sql)
             .bind(tenant.id.uuid())
@@ -814,15 +878,23 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
         .await
         .unwrap();
     let plain = format!(
-        "select passage_id from passage_embeddings where tenant_id = $1 and model = 'by hand' order by embedding <=> {query} limit 10"
+        "select passage_id from passage_embeddings
+         where tenant_id = $1 and model = 'by hand' order by embedding <=> {query} limit 10"
     );
     let found = sqlx::query(AssertSqlSafe(plain)).bind(acme.id.uuid()).fetch_all(&mut *transaction).await.unwrap();
-    assert!(found.is_empty(), "the plain scan found {} of acme's articles: the other tenant is not in the way", found.len());
+    assert!(
+        found.is_empty(),
+        "the plain scan found {} of acme's articles: the other tenant is not in the way",
+        found.len()
+    );
     drop(transaction);
 
     // What the product's function finds through the same index.
     let mut tx = db.database.tenant(acme.id).await.unwrap();
-    sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off").execute(tx.connection()).await.unwrap();
+    sqlx::raw_sql("set local enable_seqscan = off; set local enable_sort = off")
+        .execute(tx.connection())
+        .await
+        .unwrap();
     let wanted =
         format!("select search_semantic_candidates($1, '{{}}', 'by hand', {query}, null, null, null, null, 10, 0)");
     let found = sqlx::query(AssertSqlSafe(wanted)).bind(acme.id.uuid()).fetch_all(tx.connection()).await.unwrap();

@@ -1,8 +1,8 @@
 //! Who sees what: a person of another tenant, and one without the role, cannot find, list, open or count what is not
 //! theirs, for every endpoint of the route table; what is unpublished is gone at once.
 //!
-//! Every text of an article (title, slug, summary, heading, body, tag, category) holds a made-up word that occurs nowhere
-//! else, its canary, so that one look at an answer tells whether anything of the article is in it.
+//! Every text of an article (title, slug, summary, heading, body, tag, category) holds a word that is nowhere else, its
+//! canary, so that one look at an answer tells whether anything of the article is in it.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
 use std::{
@@ -31,8 +31,8 @@ use tests::{
 };
 use uuid::Uuid;
 
-/// The articles of a tenant: what is special about each, and where its file is. Those in a folder with their canary's name
-/// make a category that holds nothing else.
+/// The articles of a tenant: what is special about each, and where its file is. Those in a folder of their canary's
+/// name make a category that holds nothing else.
 const ARTICLES: &[(&str, &str)] = &[
     ("everyone", "guides/everyone.md"),
     ("finance", "guides/private.md"),
@@ -122,7 +122,8 @@ async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Arti
              insert into revisions (tenant_id, article_id, number, title, summary, content, author)
              select tenant_id, id, 2, $3, $3, $3, 'test' from articles where slug = $1 and tenant_id = $2
              returning tenant_id, article_id, id)
-         update articles a set latest_revision_id = n.id from newer n where a.tenant_id = n.tenant_id and a.id = n.article_id",
+         update articles a set latest_revision_id = n.id from newer n
+         where a.tenant_id = n.tenant_id and a.id = n.article_id",
     )
     .bind(format!("{}-page", canary("everyone", name)))
     .bind(tenant.id.uuid())
@@ -298,7 +299,8 @@ async fn session(app: &TestApp, slug: &str) -> String {
     let tenant = tenant(app, slug).await.id;
     let mut tx = app.db.database.tenant(tenant).await.unwrap();
     let (email, password) = ("ada@example.com".to_owned(), "correct horse battery".to_owned());
-    let new = NewPerson { email: email.clone(), name: "Ada".to_owned(), roles: Roles::none(), password: password.clone() };
+    let new =
+        NewPerson { email: email.clone(), name: "Ada".to_owned(), roles: Roles::none(), password: password.clone() };
     session::create_person(&mut tx, new, "test").await.unwrap();
     tx.commit().await.unwrap();
     let clock: &Clock = &app.clock;
@@ -313,8 +315,8 @@ struct Probe {
     method: Method,
     path: String,
     body: Option<Value>,
-    /// Whether the answer must be the same when there is no such article. Not so for the words of a search: what is found
-    /// instead depends on them.
+    /// Whether the answer must be the same when there is no such article. Not so for the words of a search: what is
+    /// found instead depends on them.
     same_as_missing: bool,
 }
 
@@ -330,8 +332,8 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
-/// How a caller would try to see an article through an endpoint. A new route has no answer here, and the tests fail until
-/// somebody has thought about it.
+/// How a caller would try to see an article through an endpoint. A new route has no answer here, and the tests fail
+/// until somebody has thought about it.
 fn probes(path: &str, article: &Article) -> Vec<Probe> {
     let Article { id, slug, category, tag, lure, published_at, .. } = article;
     // Everybody may see the category of some hidden articles; the others must look like none.
@@ -356,7 +358,10 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
                 post(json!({ "query": "handbook", "category": category }), category_is_hidden),
                 post(json!({ "query": "handbook", "tags": [tag] }), true),
                 post(json!({ "query": "handbook", "category": "guides", "tags": [tag] }), true),
-                post(json!({ "query": "handbook", "tags": [tag, "none"], "difficulty": "BEGINNER", "locale": "en" }), true),
+                post(
+                    json!({ "query": "handbook", "tags": [tag, "none"], "difficulty": "BEGINNER", "locale": "en" }),
+                    true,
+                ),
             ]
         }
         "/api/v2/help-center/articles/" => vec![
@@ -386,11 +391,13 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             let probe = |path| Probe { same_as_missing: category_is_hidden, ..get(path) };
             vec![probe(address.clone()), probe(format!("{address}?{}", encoded(&[("cursor", &before)])))]
         }
-        other => panic!("{other} is a new route for readers: say here how one would try to see a hidden article through it"),
+        other => {
+            panic!("{other} is a new route for readers: say here how one would try to see a hidden article through it")
+        }
     }
 }
 
-/// Whether an endpoint shows the article to those who may see it: the tree of categories does if its category has its name.
+/// Whether an endpoint shows the article to those who may see it. The tree of categories does if one has its name.
 fn shows(path: &str, article: &Article) -> bool {
     path != "/api/v2/help-center/categories/" || article.category == article.canary
 }
@@ -448,7 +455,9 @@ async fn nobody_finds_lists_opens_or_counts_what_is_not_theirs_through_any_endpo
         for caller in &world.callers {
             let secrets = world.secrets(caller);
             let nothing = world.answers_about_nothing(caller, endpoint.path).await;
-            for (tenant, article) in world.tenants.iter().flat_map(|(t, articles)| articles.values().map(move |a| (*t, a))) {
+            for (tenant, article) in
+                world.tenants.iter().flat_map(|(t, articles)| articles.values().map(move |a| (*t, a)))
+            {
                 for (probe, nothing) in probes(endpoint.path, article).into_iter().zip(&nothing) {
                     let answer = world.ask(caller, &probe).await;
                     for secret in &secrets {
@@ -482,7 +491,12 @@ async fn whoever_may_see_an_article_sees_it_through_every_endpoint() {
                 for probe in probes(endpoint.path, article) {
                     found |= world.ask(caller, &probe).await.holds(&article.canary);
                 }
-                assert_eq!(found, shows(endpoint.path, article), "{} asks for `{kind}` through {endpoint:?}", caller.who);
+                assert_eq!(
+                    found,
+                    shows(endpoint.path, article),
+                    "{} asks for `{kind}` through {endpoint:?}",
+                    caller.who
+                );
                 seen += usize::from(found);
             }
         }
@@ -507,7 +521,12 @@ async fn counts_tell_what_the_caller_may_see_and_no_more() {
         // The total counts what the limit cuts off, and nothing hidden.
         let limited = Probe { body: Some(json!({ "query": "handbook", "limit": 1 })), ..search };
         let found = world.ask(caller, &limited).await.json();
-        assert_eq!((&found["total"], found["results"].as_array().unwrap().len()), (&json!(expected), 1), "{}", caller.who);
+        assert_eq!(
+            (&found["total"], found["results"].as_array().unwrap().len()),
+            (&json!(expected), 1),
+            "{}",
+            caller.who
+        );
 
         let listed = world.ask(caller, &get("/api/v2/help-center/articles/?limit=100".to_owned())).await.json();
         assert_eq!(listed["results"].as_array().unwrap().len(), expected, "{}", caller.who);
@@ -524,7 +543,8 @@ async fn counts_tell_what_the_caller_may_see_and_no_more() {
         assert_eq!(pages, expected, "{}", caller.who);
 
         let tree = world.ask(caller, &get("/api/v2/help-center/categories/".to_owned())).await.json();
-        let counted: u64 = tree["results"].as_array().unwrap().iter().map(|c| c["article_count"].as_u64().unwrap()).sum();
+        let counted: u64 =
+            tree["results"].as_array().unwrap().iter().map(|c| c["article_count"].as_u64().unwrap()).sum();
         assert_eq!(counted, u64::try_from(expected).unwrap(), "{}: {tree}", caller.who);
         let home = world.ask(caller, &get("/".to_owned())).await;
         let cards: Vec<u64> = home
@@ -703,7 +723,8 @@ async fn a_public_help_center_shows_anonymous_visitors_what_is_meant_for_all() {
     let world = World { app, tenants, callers: vec![] };
     let secrets = world.secrets(&visitor);
     for endpoint in routes::table().iter().filter(|endpoint| endpoint.access == Access::Reader) {
-        for (tenant, article) in world.tenants.iter().flat_map(|(t, articles)| articles.values().map(move |a| (*t, a))) {
+        for (tenant, article) in world.tenants.iter().flat_map(|(t, articles)| articles.values().map(move |a| (*t, a)))
+        {
             let mut found = false;
             let nothing = world.answers_about_nothing(&visitor, endpoint.path).await;
             for (probe, nothing) in probes(endpoint.path, article).into_iter().zip(nothing) {
@@ -736,15 +757,16 @@ async fn a_public_help_center_shows_anonymous_visitors_what_is_meant_for_all() {
 async fn an_article_is_private_until_somebody_says_for_whom_it_is() {
     let db = TestDatabase::create().await;
     let mut owner = db.owner().await;
-    let visible = async |owner: &mut sqlx::PgConnection, status: &str, roles: &[&str], caller: Option<&[&str]>| -> bool {
-        sqlx::query_scalar("select article_is_visible($1, $2, coalesce($3, '{}'))")
-            .bind(status)
-            .bind(roles)
-            .bind(caller)
-            .fetch_one(owner)
-            .await
-            .unwrap()
-    };
+    let visible =
+        async |owner: &mut sqlx::PgConnection, status: &str, roles: &[&str], caller: Option<&[&str]>| -> bool {
+            sqlx::query_scalar("select article_is_visible($1, $2, coalesce($3, '{}'))")
+                .bind(status)
+                .bind(roles)
+                .bind(caller)
+                .fetch_one(owner)
+                .await
+                .unwrap()
+        };
     for (status, roles, caller, expected) in [
         ("PUBLISHED", vec!["all"], vec![], true),
         ("PUBLISHED", vec!["finance"], vec!["finance"], true),
@@ -819,7 +841,8 @@ async fn what_is_unpublished_or_given_to_others_is_gone_at_once_and_comes_back_a
         seen
     };
     assert_eq!(seen_through().await, endpoints.len());
-    let vectors = "select count(*) from passage_embeddings e join passages p on p.id = e.passage_id where p.article_id = $1";
+    let vectors =
+        "select count(*) from passage_embeddings e join passages p on p.id = e.passage_id where p.article_id = $1";
     for (change, to, is_indexed) in [
         ("status: PUBLISHED", "status: ARCHIVED", false),
         ("status: PUBLISHED", "status: DRAFT", false),

@@ -72,7 +72,13 @@ pub fn passages(title: &str, content: &str) -> Vec<Passage> {
     passages
 }
 
-fn push_passage(passages: &mut Vec<Passage>, path: &[String], anchor: Option<&str>, atoms: &[Atom], estimator: Estimator) {
+fn push_passage(
+    passages: &mut Vec<Passage>,
+    path: &[String],
+    anchor: Option<&str>,
+    atoms: &[Atom],
+    estimator: Estimator,
+) {
     let mut text = String::new();
     for (at, atom) in atoms.iter().enumerate() {
         if at > 0 {
@@ -89,11 +95,14 @@ fn push_passage(passages: &mut Vec<Passage>, path: &[String], anchor: Option<&st
     });
 }
 
+/// Title and headings. A paragraph that a line of hyphens turned into a heading is cut, or it would push the text out
+/// of what the model reads.
 fn context(title: &str, path: &[String]) -> String {
+    const MAX_HEADING_CHARS: usize = 160;
     let mut context = title.trim().to_owned();
     for heading in path.iter().filter(|heading| !heading.eq_ignore_ascii_case(title.trim())) {
         context.push_str(" > ");
-        context.push_str(heading);
+        context.extend(heading.chars().take(MAX_HEADING_CHARS));
     }
     context
 }

@@ -8,10 +8,10 @@ use super::divide::{Atom, Boundary};
 use super::tokens::Estimator;
 use crate::markdown::{TextBlock, text_blocks};
 
-/// A section shorter than this is put together with a neighbour when both make at most [`JOINED_TOKENS`].
+/// Sections shorter than this are put together with their neighbours.
 const TINY_TOKENS: usize = 70;
 
-/// Joining must not blur a section that is good on its own.
+/// What a tiny section and one that is not may make together, so that joining does not blur what is good on its own.
 const JOINED_TOKENS: usize = 160;
 
 /// Paragraphs longer than this may be cut between sentences.
@@ -27,12 +27,15 @@ pub(super) struct Group {
     pub(super) anchor: Option<String>,
     pub(super) atoms: Vec<Atom>,
     tokens: usize,
+    /// Consists of tiny sections only.
+    is_tiny: bool,
 }
 
 /// The article's groups in order; `limit` says how many tokens fit into a passage under a heading path.
 pub(super) fn groups(content: &str, estimator: Estimator, limit: impl Fn(&[String]) -> usize) -> Vec<Group> {
+    let splitter = TextSplitter::new(ChunkConfig::new(8..=MAX_ATOM_TOKENS).with_sizer(estimator));
     let mut merged: Vec<Group> = Vec::new();
-    for group in sections(content, estimator) {
+    for group in sections(content, &splitter, estimator) {
         match merged.last_mut() {
             Some(last) if belong_together(last, &group, estimator, &limit) => join(last, group, estimator),
             _ => merged.push(group),
@@ -40,18 +43,19 @@ pub(super) fn groups(content: &str, estimator: Estimator, limit: impl Fn(&[Strin
     }
     merged.retain_mut(|group| {
         // A heading with nothing under it is still something the article says.
-        if group.atoms.is_empty() {
-            group.atoms.extend(group.path.pop().map(|heading| Atom::line(heading, estimator)));
+        if group.atoms.is_empty()
+            && let Some(heading) = group.path.pop()
+        {
+            push_text(&mut group.atoms, &heading, "\n\n", Boundary::Paragraph, &splitter, estimator);
         }
         !group.atoms.is_empty()
     });
     merged
 }
 
-fn sections(content: &str, estimator: Estimator) -> Vec<Group> {
-    let splitter = TextSplitter::new(ChunkConfig::new(8..=MAX_ATOM_TOKENS).with_sizer(estimator));
+fn sections(content: &str, splitter: &TextSplitter<Estimator>, estimator: Estimator) -> Vec<Group> {
     let mut headings: Vec<(u8, String)> = Vec::new();
-    let mut sections = vec![Group { path: Vec::new(), anchor: None, atoms: Vec::new(), tokens: 0 }];
+    let mut sections = vec![Group { path: Vec::new(), anchor: None, atoms: Vec::new(), tokens: 0, is_tiny: true }];
     for block in text_blocks(content) {
         if let TextBlock::Heading(heading) = block {
             while headings.last().is_some_and(|(level, _)| *level >= heading.level) {
@@ -66,11 +70,11 @@ fn sections(content: &str, estimator: Estimator) -> Vec<Group> {
             }
             headings.push((heading.level, heading.text));
             let path = headings.iter().map(|(_, text)| text.clone()).filter(|text| !text.is_empty()).collect();
-            sections.push(Group { path, anchor: Some(heading.anchor), atoms: Vec::new(), tokens: 0 });
+            sections.push(Group { path, anchor: Some(heading.anchor), atoms: Vec::new(), tokens: 0, is_tiny: true });
             continue;
         }
         if let Some(section) = sections.last_mut() {
-            push_block(section, block, &splitter, estimator);
+            push_block(section, block, splitter, estimator);
         }
     }
     sections.retain(|section| !section.atoms.is_empty() || !section.path.is_empty());
@@ -81,7 +85,9 @@ fn push_block(section: &mut Group, block: TextBlock, splitter: &TextSplitter<Est
     let before = section.atoms.len();
     match block {
         TextBlock::Heading(_) => {}
-        TextBlock::Paragraph(text) => push_text(&mut section.atoms, &text, "\n\n", Boundary::Paragraph, splitter, estimator),
+        TextBlock::Paragraph(text) => {
+            push_text(&mut section.atoms, &text, "\n\n", Boundary::Paragraph, splitter, estimator);
+        }
         TextBlock::Item(text) | TextBlock::Row(text) => {
             push_text(&mut section.atoms, &text, "\n", Boundary::Line, splitter, estimator);
         }
@@ -96,6 +102,7 @@ fn push_block(section: &mut Group, block: TextBlock, splitter: &TextSplitter<Est
         }
     }
     section.tokens += section.atoms[before..].iter().map(|atom| atom.tokens).sum::<usize>();
+    section.is_tiny = section.tokens < TINY_TOKENS;
 }
 
 /// The text as one atom, or as its sentences when it is long.
@@ -139,7 +146,8 @@ fn windows(text: &str) -> Vec<Range<usize>> {
     while text.len() - start > WINDOW_BYTES {
         let window = &text[start..text.floor_char_boundary(start + WINDOW_BYTES)];
         let end_of = |ends: &[&str]| ends.iter().filter_map(|end| window.rfind(end).map(|at| at + end.len())).max();
-        let end = end_of(&[". ", "? ", "! ", "\n", "。", "！", "？"]).or_else(|| end_of(&[" "])).unwrap_or(window.len());
+        let end =
+            end_of(&[". ", "? ", "! ", "\n", "。", "！", "？"]).or_else(|| end_of(&[" "])).unwrap_or(window.len());
         windows.push(start..start + end);
         start += end;
     }
@@ -162,13 +170,8 @@ fn ends_sentence(text: &str) -> bool {
     text.ends_with(['.', '!', '?', '。', '！', '？', '…', '؟', '۔', '।', '।', ';'])
 }
 
-fn belong_together(
-    first: &Group,
-    second: &Group,
-    estimator: Estimator,
-    limit: &impl Fn(&[String]) -> usize,
-) -> bool {
-    if first.tokens.min(second.tokens) >= TINY_TOKENS {
+fn belong_together(first: &Group, second: &Group, estimator: Estimator, limit: &impl Fn(&[String]) -> usize) -> bool {
+    if !first.is_tiny && !second.is_tiny {
         return false;
     }
     let Some((second_heading, second_parent)) = second.path.split_last() else { return false };
@@ -177,7 +180,8 @@ fn belong_together(
         Some((heading, parent)) if second_parent == parent => (parent, estimator.tokens(heading)),
         _ => return false,
     };
-    first.tokens + second.tokens + extra + estimator.tokens(second_heading) <= limit(common).min(JOINED_TOKENS)
+    let limit = if first.is_tiny && second.is_tiny { limit(common) } else { limit(common).min(JOINED_TOKENS) };
+    first.tokens + second.tokens + extra + estimator.tokens(second_heading) <= limit
 }
 
 /// Puts the second group behind the first, under their common heading; the others' headings become lines of text.
@@ -197,6 +201,7 @@ fn join(first: &mut Group, mut second: Group, estimator: Estimator) {
     first.atoms.push(Atom::line(second_heading, estimator));
     first.atoms.append(&mut second.atoms);
     first.tokens = first.atoms.iter().map(|atom| atom.tokens).sum();
+    first.is_tiny &= second.is_tiny;
 }
 
 impl ChunkSizer for Estimator {

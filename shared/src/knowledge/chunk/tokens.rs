@@ -183,10 +183,9 @@ const ENGLISH: [&str; 28] = [
 
 const FOREIGN: [&str; 97] = [
     // German, Dutch, Danish, Swedish, Norwegian.
-    "der", "das", "und", "ist", "nicht", "ein", "eine", "einen", "mit", "auf", "werden", "sie", "wird", "oder",
-    "wenn", "zu", "het", "een", "van", "niet", "voor", "wordt", "dat", "zijn", "og", "det", "som", "ikke", "til",
-    "och", "att", "inte", "av", "med", "du",
-    // French, Spanish, Portuguese, Italian, Romanian, Catalan.
+    "der", "das", "und", "ist", "nicht", "ein", "eine", "einen", "mit", "auf", "werden", "sie", "wird", "oder", "wenn",
+    "zu", "het", "een", "van", "niet", "voor", "wordt", "dat", "zijn", "og", "det", "som", "ikke", "til", "och", "att",
+    "inte", "av", "med", "du", // French, Spanish, Portuguese, Italian, Romanian, Catalan.
     "le", "la", "les", "des", "une", "est", "pas", "pour", "dans", "que", "qui", "vous", "votre", "avec", "sur", "el",
     "los", "las", "una", "por", "para", "con", "su", "del", "se", "os", "uma", "um", "com", "seu", "da", "il", "di",
     "che", "sono", "della", "si", "este", "sau", "și", "cu", "amb", "els",

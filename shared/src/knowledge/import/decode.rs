@@ -65,7 +65,9 @@ mod tests {
 
     #[test]
     fn other_encodings_are_refused_with_their_place() {
-        for (bytes, offset) in [(&b"abc\xE9"[..], 3), (b"\xEF\xBB\xBFab\xFF", 5), (b"\xFF\xFEa\0b", 4), (b"\xFE\xFF\xD8\0\0a", 2)] {
+        for (bytes, offset) in
+            [(&b"abc\xE9"[..], 3), (b"\xEF\xBB\xBFab\xFF", 5), (b"\xFF\xFEa\0b", 4), (b"\xFE\xFF\xD8\0\0a", 2)]
+        {
             assert!(text(bytes).contains(&format!("byte {offset}")), "{}", text(bytes));
         }
     }

@@ -23,7 +23,8 @@ fn front_matter_says_what_an_article_is() {
 
 #[test]
 fn the_first_heading_is_a_title_and_not_shown_twice() {
-    let document = document("a.md", "# Refund *an* order<a name=\"refund\"></a>\n\nSome text that explains it.\n\n## More\n");
+    let document =
+        document("a.md", "# Refund *an* order<a name=\"refund\"></a>\n\nSome text that explains it.\n\n## More\n");
     assert_eq!(document.title, "Refund an order");
     assert_eq!(document.content, "Some text that explains it.\n\n## More\n");
     assert_eq!(document.summary, "Some text that explains it.");
@@ -61,7 +62,8 @@ fn names_without_letters_still_get_a_slug() {
 
 #[test]
 fn long_titles_and_summaries_are_cut_between_words() {
-    let source = format!("---\ntitle: {}\nsummary: {}\n---\nText.", "word ".repeat(60), "One sentence here. ".repeat(40));
+    let source =
+        format!("---\ntitle: {}\nsummary: {}\n---\nText.", "word ".repeat(60), "One sentence here. ".repeat(40));
     let document = document("a.md", &source);
     assert!(document.title.chars().count() <= 200 && document.title.ends_with("word…"), "{}", document.title);
     assert!(document.summary.chars().count() <= 500 && document.summary.ends_with("here."), "{}", document.summary);
@@ -90,7 +92,10 @@ fn pages_of_html_are_read() {
 
 #[test]
 fn mdx_and_hidden_text_are_gone_before_anything_is_read() {
-    let document = document("a.mdx", "import A from 'a'\n\n{/* b */}\n<!-- c -->\n# Ti\u{200b}tle\n\n<A>\n  Some text of the page.\n</A>\n");
+    let document = document(
+        "a.mdx",
+        "import A from 'a'\n\n{/* b */}\n<!-- c -->\n# Ti\u{200b}tle\n\n<A>\n  Some text of the page.\n</A>\n",
+    );
     assert_eq!(document.title, "Title");
     assert_eq!(document.content, "Some text of the page.\n");
 }
@@ -104,7 +109,13 @@ fn links_and_images_are_listed_once() {
 
 #[test]
 fn nothing_to_import_is_an_error() {
-    for (path, bytes) in [("a.md", ""), ("a.md", "\n \n"), ("a.md", "<!-- later -->"), ("a.md", "---\ntags: [a]\n---\n"), ("a.html", "<nav>x</nav>")] {
+    for (path, bytes) in [
+        ("a.md", ""),
+        ("a.md", "\n \n"),
+        ("a.md", "<!-- later -->"),
+        ("a.md", "---\ntags: [a]\n---\n"),
+        ("a.html", "<nav>x</nav>"),
+    ] {
         assert_eq!(parse(path, bytes.as_bytes()), Err(ParseError::Empty), "{bytes}");
     }
     assert_eq!(document("a.md", "---\ntitle: Only this\n---\n").warnings.len(), 1);

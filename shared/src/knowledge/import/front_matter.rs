@@ -305,7 +305,13 @@ mod tests {
 
     #[test]
     fn broken_syntax_is_one_sentence() {
-        for text in ["---\na: [b\n---\n", "---\na: b\na: c\n---\n", "+++\na = \n+++\n", "---\n- a: b\n---\n", "---\na: b: c\n---\n"] {
+        for text in [
+            "---\na: [b\n---\n",
+            "---\na: b\na: c\n---\n",
+            "+++\na = \n+++\n",
+            "---\n- a: b\n---\n",
+            "---\na: b: c\n---\n",
+        ] {
             let message = message(text);
             assert!(message.starts_with("the front matter cannot be read: it "), "{message}");
             assert!(!message.contains('\n'), "{message}");

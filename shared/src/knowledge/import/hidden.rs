@@ -44,8 +44,10 @@ fn is_invisible(name: &str) -> bool {
         };
         return code.ok().and_then(char::from_u32).is_some_and(is_suspect);
     }
-    matches!(name, "shy" | "zwj" | "zwnj" | "lrm" | "rlm" | "NoBreak" | "ZeroWidthSpace" | "InvisibleTimes" | "it" | "ic")
-        || name.ends_with("ThinSpace") && name.starts_with("Negative")
+    matches!(
+        name,
+        "shy" | "zwj" | "zwnj" | "lrm" | "rlm" | "NoBreak" | "ZeroWidthSpace" | "InvisibleTimes" | "it" | "ic"
+    ) || name.ends_with("ThinSpace") && name.starts_with("Negative")
         || matches!(name, "NegativeMediumSpace" | "NegativeThickSpace" | "ApplyFunction" | "af" | "InvisibleComma")
 }
 
@@ -95,7 +97,10 @@ mod tests {
 
     #[test]
     fn invisible_characters_go_however_they_are_written() {
-        assert_eq!(strip_hidden("in\u{200b}voice in&#8203;voice in&#x200B;voice in&ZeroWidthSpace;voice"), "invoice invoice invoice invoice");
+        assert_eq!(
+            strip_hidden("in\u{200b}voice in&#8203;voice in&#x200B;voice in&ZeroWidthSpace;voice"),
+            "invoice invoice invoice invoice"
+        );
         assert_eq!(strip_hidden("`a\u{202e}b` &amp; &nbsp; &#65;"), "`ab` &amp; &nbsp; &#65;");
     }
 

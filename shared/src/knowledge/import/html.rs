@@ -71,7 +71,7 @@ fn converter(found: &Arc<Mutex<Found>>) -> HtmlToMarkdown {
     HtmlToMarkdown::builder()
         .options(options)
         .scripting_enabled(false)
-        .skip_tags(SKIPPED.to_vec())
+        .skip_tags(SKIPPED.split_whitespace().collect())
         .add_handler(vec!["title"], move |handlers: &dyn Handlers, element: Element| {
             let text = words(&handlers.walk_children(element.node).content);
             keep_first(&mut lock(&title).title, text);
@@ -112,7 +112,7 @@ fn converter(found: &Arc<Mutex<Found>>) -> HtmlToMarkdown {
             let has_heading = content.lines().any(|line| line.starts_with('#'));
             has_heading.then(|| content.into())
         })
-        .add_handler(MAY_BE_HIDDEN.to_vec(), |handlers: &dyn Handlers, element: Element| {
+        .add_handler(MAY_BE_HIDDEN.split_whitespace().collect(), |handlers: &dyn Handlers, element: Element| {
             if is_hidden(&element) { None } else { handlers.fallback(element) }
         })
         .build()
@@ -152,16 +152,11 @@ fn lock(found: &Mutex<Found>) -> MutexGuard<'_, Found> {
     found.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const SKIPPED: [&str; 25] = [
-    "applet", "aside", "audio", "button", "canvas", "dialog", "embed", "fieldset", "footer", "form", "iframe", "input",
-    "math", "nav", "noscript", "object", "script", "search", "select", "style", "svg", "template", "textarea", "track",
-    "video",
-];
+const SKIPPED: &str = "applet aside audio button canvas dialog embed fieldset footer form iframe input math nav noscript object script \
+    search select style svg template textarea track video";
 
-const MAY_BE_HIDDEN: [&str; 24] = [
-    "a", "b", "blockquote", "center", "div", "dl", "em", "figure", "font", "h2", "h3", "h4", "h5", "h6", "i", "ol", "p",
-    "section", "small", "span", "strong", "table", "u", "ul",
-];
+const MAY_BE_HIDDEN: &str =
+    "a b blockquote center div dl em figure font h2 h3 h4 h5 h6 i ol p section small span strong table u ul";
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +178,11 @@ mod tests {
         assert_eq!(page.title.as_deref(), Some("Refunds"));
         assert_eq!(page.description.as_deref(), Some("How refunds work."));
         assert_eq!(page.language.as_deref(), Some("en"));
-        assert!(page.markdown.starts_with("# Refunds\n\nClick **Refund**, see [more](b.html#c).\n\n- One\n- Two\n\n| A"), "{}", page.markdown);
+        assert!(
+            page.markdown.starts_with("# Refunds\n\nClick **Refund**, see [more](b.html#c).\n\n- One\n- Two\n\n| A"),
+            "{}",
+            page.markdown
+        );
         assert!(page.markdown.contains("```sh\nls *\n```"), "{}", page.markdown);
         for gone in ["Shop", "Menu", "Imprint", "x()", "a{}"] {
             assert!(!page.markdown.contains(gone), "{gone} in {}", page.markdown);
@@ -192,7 +191,10 @@ mod tests {
 
     #[test]
     fn pages_without_main_or_title_are_read_too() {
-        assert_eq!(page("<p>Menu</p><article><header><h1>A</h1></header><p>Text</p></article>").markdown, "# A\n\nText\n");
+        assert_eq!(
+            page("<p>Menu</p><article><header><h1>A</h1></header><p>Text</p></article>").markdown,
+            "# A\n\nText\n"
+        );
         assert_eq!(page("<h1>A</h1><p>Text").title.as_deref(), Some("A"));
         assert_eq!(page("<title>T</title><h1>Other</h1>").title.as_deref(), Some("T"));
         assert_eq!(page("<p>Text").title, None);
@@ -200,7 +202,9 @@ mod tests {
 
     #[test]
     fn text_that_a_reader_does_not_see_is_left_out() {
-        let page = page("<p>Seen</p><div style='display: none'>a</div><span hidden>b</span><p style=\"FONT-SIZE:0\">c</p><!-- d -->");
+        let page = page(
+            "<p>Seen</p><div style='display: none'>a</div><span hidden>b</span><p style=\"FONT-SIZE:0\">c</p><!-- d -->",
+        );
         assert_eq!(page.markdown, "Seen\n");
     }
 

@@ -161,8 +161,15 @@ mod tests {
     fn known() -> KnownPaths {
         let mut known = KnownPaths::default();
         for path in [
-            "docs/intro.md", "docs/guides/index.md", "docs/guides/set up.md", "docs/guides/Deploy.mdx", "docs/api/README.md",
-            "docs/api/errors.html", "docs/billing/invoices.md", "readme.md", "docs/api/intro.md",
+            "docs/intro.md",
+            "docs/guides/index.md",
+            "docs/guides/set up.md",
+            "docs/guides/Deploy.mdx",
+            "docs/api/README.md",
+            "docs/api/errors.html",
+            "docs/billing/invoices.md",
+            "readme.md",
+            "docs/api/intro.md",
         ] {
             known.insert(path, None);
         }
@@ -248,7 +255,9 @@ mod tests {
 
     #[test]
     fn nothing_outside_the_folder_is_found() {
-        for destination in ["../../../etc/passwd", "../../readme.md/../../x", "/../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd"] {
+        for destination in
+            ["../../../etc/passwd", "../../readme.md/../../x", "/../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd"]
+        {
             assert_eq!(resolve("docs/intro.md", destination, &known()), Resolution::Broken, "{destination}");
         }
     }

@@ -22,9 +22,9 @@ use std::{
 use uuid::Uuid;
 
 use document::{Document, parse};
-pub use walk::WalkError;
 use front_matter::FrontMatter;
 use links::{KnownPaths, Resolution};
+pub use walk::WalkError;
 use walk::source_files;
 
 use super::{
@@ -317,16 +317,19 @@ impl Import<'_> {
         }
         for attempt in 1..=SLUG_ATTEMPTS {
             let slug = numbered(&wanted, attempt);
-            let new = NewCategory { parent_id, name: &name, slug: &slug, source: folder.map(|folder| (source, folder)) };
+            let new =
+                NewCategory { parent_id, name: &name, slug: &slug, source: folder.map(|folder| (source, folder)) };
             if let Some(id) = store::insert_category(tx, &new).await? {
                 self.report.categories_created += 1;
                 return Ok(Some(id));
             }
-            // Another import of the same folder may have been faster.
-            if let Some(folder) = folder
-                && let Some(id) = store::sourced_category(tx, source, folder).await?
-            {
-                return Ok(Some(id));
+            // Another import may have been faster.
+            let created_meanwhile = match folder {
+                Some(folder) => store::sourced_category(tx, source, folder).await?,
+                None => store::category_id(tx, &wanted).await?,
+            };
+            if created_meanwhile.is_some() {
+                return Ok(created_meanwhile);
             }
         }
         Ok(parent_id)

@@ -6,7 +6,7 @@ use shared::{
     config::{DatabaseConfig, QueueConfig},
     db::Database,
     queue::{
-        QueueStore,
+        JobError, QueueStore,
         worker::{Registry, Worker},
     },
 };
@@ -27,6 +27,17 @@ fn through(proxy: &Proxy, test: &QueueTest, registry: Registry) -> Running {
     };
     let store = QueueStore::open(&config).unwrap();
     Running::start(Worker::new(test.app.db.database.clone(), store, registry, 4, Duration::from_secs(10)))
+}
+
+/// A worker whose way to PostgreSQL leads through the proxy.
+fn behind(proxy: &Proxy, test: &QueueTest, registry: Registry) -> Worker {
+    let config = DatabaseConfig {
+        url: proxy.url(&test.app.db.url),
+        acquire_timeout: Duration::from_secs(1),
+        ..database_config(&test.app)
+    };
+    let database = Database::open(&config).unwrap();
+    Worker::new(database, test.app.store.clone(), registry, 4, Duration::from_secs(10))
 }
 
 #[tokio::test]
@@ -95,8 +106,84 @@ async fn replies_of_redis_that_are_lost_after_the_command_was_carried_out_lose_n
 }
 
 #[tokio::test]
+async fn a_redis_that_restarts_without_its_memory_is_filled_again() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.queue_config.redis_url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let worker = through(&proxy, &test, history.waiting_at(&gate));
+    let keys: Vec<String> = (0..10).map(|n| format!("job {n}")).collect();
+    for key in &keys {
+        test.enqueue(&Step::new(key)).await;
+    }
+    eventually("four jobs run, six wait", async || (test.depths().await == (6, 0, 4)).then_some(())).await;
+    proxy.cut();
+    test.forget_everything();
+    proxy.restore();
+    eventually("all jobs are in Redis again", async || {
+        let (waiting, _, leased) = test.depths().await;
+        (waiting + leased == 10).then_some(())
+    })
+    .await;
+    eventually("the four runs whose lease was forgotten are ended and four others run", async || {
+        let running = keys.iter().map(|key| history.running(key)).sum::<usize>();
+        (running == 4 && history.attempts() == 8).then_some(())
+    })
+    .await;
+    gate.open();
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+    assert_eq!(history.finished(), once_each(keys));
+}
+
+#[tokio::test]
+async fn replies_of_postgresql_that_are_lost_after_the_command_was_carried_out_lose_no_job() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.db.url).await;
+    let history = History::default();
+    let worker = Running::start(behind(&proxy, &test, history.succeeding()));
+    proxy.lose_one_reply_of(40);
+    for n in 0..60 {
+        test.enqueue(&Persistent::new(format!("job {n}"))).await;
+    }
+    eventually("most jobs are done", async || (history.finished().len() >= 50).then_some(())).await;
+    proxy.lose_one_reply_of(0);
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+    assert_eq!(test.rows().await, 0);
+    assert_eq!(history.finished().len(), 60);
+    println!("60 jobs, one of 40 replies of PostgreSQL lost: {} attempts", history.attempts());
+}
+
+#[tokio::test]
+async fn a_job_that_failed_for_good_while_postgresql_was_away_becomes_a_dead_letter_when_it_is_back() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.db.url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let at_gate = gate.clone();
+    let registry = history.registry(move |_, _| {
+        let gate = at_gate.clone();
+        async move {
+            gate.passed().await;
+            Err(JobError::fail(std::io::Error::other("this will never work")))
+        }
+    });
+    let id = test.enqueue(&Step::new("job")).await.uuid();
+    let worker = Running::start(behind(&proxy, &test, registry));
+    eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
+    proxy.cut();
+    gate.open();
+    eventually("the job has failed", async || (history.running("job") == 0).then_some(())).await;
+    // As long as it takes to see that PostgreSQL is away.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.restore();
+    let (_, error) = test.dead_letter(id).await;
+    assert_eq!(error, "this will never work");
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn connections_to_postgresql_that_are_killed_are_made_again() {
-    let mut test = QueueTest::start().await;
+    let mut test = QueueTest::with_lease(LEASE).await;
     let history = History::default();
     let database = Database::open(&database_config(&test.app)).unwrap();
     let registry = history.registry(|_, _| async {

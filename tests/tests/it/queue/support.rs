@@ -424,6 +424,22 @@ impl QueueTest {
         redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(id.to_string()).exec(&mut self.redis).unwrap();
     }
 
+    /// Ends a job's lease and takes it over, as another process would.
+    pub(super) fn take_over(&mut self, id: Uuid) {
+        self.into_the_past("leased", id);
+        let (waiting, leased) = (self.key(Queue::Maintenance, "waiting"), self.key(Queue::Maintenance, "leased"));
+        let taken: Vec<String> = redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
+            .key(waiting)
+            .key(leased)
+            .arg(self.key(Queue::Maintenance, "job:"))
+            .arg(1000)
+            .arg("another process")
+            .arg(1)
+            .invoke(&mut self.redis)
+            .unwrap();
+        assert_eq!(taken, ["1"], "one job waits again");
+    }
+
     /// When a delayed job is due, in milliseconds since 1970.
     pub(super) fn delayed_until(&mut self, id: Uuid) -> Option<u64> {
         let key = self.key(Queue::Maintenance, "delayed");

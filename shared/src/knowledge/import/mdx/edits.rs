@@ -42,8 +42,10 @@ fn replacement(element: &Element, text: &str, dialect: Dialect) -> Option<(Strin
         return Some(component(element, text));
     }
     let takes_address = matches!(tag.name.as_str(), "img" | "source" | "iframe" | "embed" | "video" | "audio");
-    let has_computed_address =
-        tag.attributes.iter().any(|(name, value)| matches!(name.as_str(), "src" | "srcSet") && *value == Value::Expression);
+    let has_computed_address = tag
+        .attributes
+        .iter()
+        .any(|(name, value)| matches!(name.as_str(), "src" | "srcSet") && *value == Value::Expression);
     if takes_address && has_computed_address {
         return Some(Default::default());
     }

@@ -50,7 +50,10 @@ fn statements(text: &str, code: &[Range<usize>], findings: &mut Findings) {
         while code.next_if(|range| range.end <= at).is_some() {}
         let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
         let is_code = code.peek().is_some_and(|range| range.start <= at);
-        if block_start && !is_code && let Some(length) = statement_length(&text[at..]) {
+        if block_start
+            && !is_code
+            && let Some(length) = statement_length(&text[at..])
+        {
             findings.expressions.push((at..at + length, String::new()));
             at += length;
             continue;
@@ -97,13 +100,16 @@ fn begins_declaration(rest: &str) -> bool {
     let keyword = rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     match keyword {
         "const" | "let" | "var" | "function" | "class" | "async" | "type" | "interface" => {
-            rest[keyword.len()..].starts_with(' ') && rest.lines().next().is_some_and(|line| line.contains(['=', '(', '{']))
+            rest[keyword.len()..].starts_with(' ')
+                && rest.lines().next().is_some_and(|line| line.contains(['=', '(', '{']))
         }
         "default" => {
             let value = rest["default".len()..].trim_start();
             let name = value.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default();
             let after = value[name.len()..].lines().next().unwrap_or_default().trim();
-            matches!(name, "function" | "class" | "async") || after.is_empty() || after.starts_with([';', '(', '{', '='])
+            matches!(name, "function" | "class" | "async")
+                || after.is_empty()
+                || after.starts_with([';', '(', '{', '='])
         }
         "" => rest.starts_with(['{', '*']),
         _ => false,
@@ -166,5 +172,8 @@ fn element(text: &str, start: usize, open: &mut Vec<(Tag, Range<usize>)>, findin
 }
 
 fn is_void(name: &str) -> bool {
-    matches!(name, "img" | "br" | "hr" | "source" | "input" | "embed" | "track" | "wbr" | "col" | "link" | "meta" | "area")
+    matches!(
+        name,
+        "img" | "br" | "hr" | "source" | "input" | "embed" | "track" | "wbr" | "col" | "link" | "meta" | "area"
+    )
 }

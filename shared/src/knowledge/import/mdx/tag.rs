@@ -122,7 +122,8 @@ pub(super) fn expression_length(text: &str) -> Option<usize> {
 }
 
 fn attribute(text: &str) -> Option<((String, Value), &str)> {
-    let is_end = |c: char| SPACE.contains(&c) || matches!(c, '=' | '/' | '>' | '<' | '{' | '}' | '"' | '\'' | '`' | ',');
+    let is_end =
+        |c: char| SPACE.contains(&c) || matches!(c, '=' | '/' | '>' | '<' | '{' | '}' | '"' | '\'' | '`' | ',');
     let length = text.find(is_end)?;
     if length == 0 {
         return None;

@@ -21,14 +21,21 @@ fn both(text: &str, expected: &str) {
 
 #[test]
 fn statements_go_and_prose_about_them_stays() {
-    both("import A from './a';\nimport { B,\n  C } from \"@site/b\"\nimport './x.css'\n\nexport const d = {\n  e: 1,\n};\n\nText.\n", "Text.");
-    let prose = "import your data from the old system.\n\nexport default settings are kept here.\n\nText\nimport x from 'y'";
+    both(
+        "import A from './a';\nimport { B,\n  C } from \"@site/b\"\nimport './x.css'\n\nexport const d = {\n  e: 1,\n};\n\nText.\n",
+        "Text.",
+    );
+    let prose =
+        "import your data from the old system.\n\nexport default settings are kept here.\n\nText\nimport x from 'y'";
     assert_eq!(convert(prose, Dialect::Markdown), prose);
 }
 
 #[test]
 fn components_leave_their_content() {
-    both("<Box link=\"x\" wide={true}>\n    Some **text**.\n\n    - a\n      - b\n</Box>\n\nEnd\n", "Some **text**.\n\n- a\n  - b\n\nEnd");
+    both(
+        "<Box link=\"x\" wide={true}>\n    Some **text**.\n\n    - a\n      - b\n</Box>\n\nEnd\n",
+        "Some **text**.\n\n- a\n  - b\n\nEnd",
+    );
     both("See <Term id=\"x\">the term</Term> and <Icon name=\"y\" />now.", "See the term and now.");
     both("<Outer>\n  <Inner>\n\n    Text\n\n  </Inner>\n</Outer>", "Text");
 }
@@ -90,7 +97,15 @@ fn code_is_never_touched() {
 
 #[test]
 fn text_that_is_no_mdx_stays() {
-    for text in ["a < b and c > d", "Vec<T> and <T>", "1 <2, {x}", "<https://a.example>", "if (a<B && c>d) {}", "<A b", "{/* open"] {
+    for text in [
+        "a < b and c > d",
+        "Vec<T> and <T>",
+        "1 <2, {x}",
+        "<https://a.example>",
+        "if (a<B && c>d) {}",
+        "<A b",
+        "{/* open",
+    ] {
         assert_eq!(convert(text, Dialect::Markdown), text);
     }
 }
@@ -98,6 +113,11 @@ fn text_that_is_no_mdx_stays() {
 #[test]
 fn broken_mdx_is_read_tolerantly() {
     assert_eq!(convert("<Box>\n\nText <br> { open\n\n<Other>\n", Dialect::Mdx), "Text <br> { open");
+}
+
+#[test]
+fn a_parser_that_gives_up_is_no_obstacle() {
+    assert_eq!(convert("<div>*/}}```\n- a", Dialect::Mdx), "<div>*/}}```\n- a");
 }
 
 #[test]
@@ -109,9 +129,19 @@ fn html_headings_become_markdown_headings() {
 #[test]
 fn hostile_input_does_not_stall() {
     for source in [
-        "<A>".repeat(80_000), "<A>".repeat(40_000) + &"</B>".repeat(40_000), "<A {".repeat(20_000), "{".repeat(250_000),
-        "*".repeat(250_000), "[".repeat(250_000), "> ".repeat(120_000), "<div>".repeat(50_000) + &"</div>".repeat(50_000),
-        "import {\n".repeat(20_000), "{/*".repeat(80_000), "<h1>".repeat(20_000), "**a ".repeat(60_000), "`".repeat(9) + "<A",
+        "<A>".repeat(80_000),
+        "<A>".repeat(40_000) + &"</B>".repeat(40_000),
+        "<A {".repeat(20_000),
+        "{".repeat(250_000),
+        "*".repeat(250_000),
+        "[".repeat(250_000),
+        "> ".repeat(120_000),
+        "<div>".repeat(50_000) + &"</div>".repeat(50_000),
+        "import {\n".repeat(20_000),
+        "{/*".repeat(80_000),
+        "<h1>".repeat(20_000),
+        "**a ".repeat(60_000),
+        "`".repeat(9) + "<A",
         (0..400).flat_map(|n| [" ".repeat(n), "<A>\n".to_owned()]).collect(),
     ] {
         let start = std::time::Instant::now();
