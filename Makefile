@@ -32,4 +32,4 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
-	@$(LOCAL) test -- cargo run --release --locked --package tests --bin relevance -- "$(DATA)"
+	@$(LOCAL) test -- cargo run --locked --package tests --bin relevance -- "$(DATA)"

@@ -95,7 +95,8 @@ create function any_lexeme(lexemes text[]) returns tsquery
 -- Candidates of the keyword arm: the articles that the caller may see with a passage that matches `wanted`.
 --
 -- SECURITY DEFINER, because under row-level security the planner may not use the GIN index (`@@` is not leakproof): the
--- tenant and the visibility rule are therefore *inside* the function, and its owner reads only these tables.
+-- tenant of the transaction and the visibility rule are therefore *inside* the function, and its owner reads only these
+-- tables.
 create policy search on articles for select to helpcenter_search using (true);
 create policy search on passages for select to helpcenter_search using (true);
 create policy search on passage_embeddings for select to helpcenter_search using (true);
@@ -115,29 +116,32 @@ create function article_passes_filters(
             where at.tenant_id = article.tenant_id and at.article_id = article.id and t.slug = any (wanted_tags)));
 
 create function search_keyword_candidates(
-    tenant uuid, caller_roles text[], wanted tsquery,
+    caller_roles text[], wanted tsquery,
     wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text, candidate_limit integer
 ) returns setof uuid
-    language sql stable security definer set search_path = pg_catalog, public parallel safe
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp parallel safe
 begin atomic
     select a.id
     from articles a
-    where a.tenant_id = tenant
+    where a.tenant_id = current_setting('app.tenant_id')::uuid
       and article_is_visible(a.status, a.target_roles, caller_roles)
       and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
-      and a.id in (select p.article_id from passages p where p.tenant_id = tenant and p.tsv @@ wanted)
+      and a.id in (select p.article_id from passages p
+                   where p.tenant_id = current_setting('app.tenant_id')::uuid and p.tsv @@ wanted)
     limit candidate_limit;
 end;
 
 -- Candidates of the semantic arm: the nearest visible passages. Exact below `exact_below` passages of the tenant, where a
 -- scan is faster and complete; through the HNSW index above, scanned iteratively so that filters do not starve it.
 create function search_semantic_candidates(
-    tenant uuid, caller_roles text[], model_name text, query_embedding vector(384),
+    caller_roles text[], model_name text, query_embedding vector(384),
     wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text,
     candidate_limit integer, exact_below integer
 ) returns setof uuid
-    language plpgsql stable security definer set search_path = pg_catalog, public
+    language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp
     set hnsw.iterative_scan = 'relaxed_order' set hnsw.ef_search = 200 set hnsw.max_scan_tuples = 40000 as $$
+declare
+    tenant uuid := current_setting('app.tenant_id')::uuid;
 begin
     if (select count(*) from (select from passages where tenant_id = tenant limit exact_below) as few) < exact_below then
         return query

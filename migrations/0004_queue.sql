@@ -41,20 +41,20 @@ grant select, update on outbox to helpcenter_queue;
 
 -- Up to `batch` jobs that were not relayed yet, locked until the caller's transaction ends; several relays share the work.
 create function outbox_claim(batch integer) returns setof outbox
-    language sql volatile security definer set search_path = pg_catalog, public
+    language sql volatile security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     select * from outbox where relayed_at is null and dead_at is null order by id limit batch for update skip locked;
 end;
 
 create function outbox_mark_relayed(ids uuid[]) returns void
-    language sql volatile security definer set search_path = pg_catalog, public
+    language sql volatile security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     update outbox set relayed_at = now() where id = any (ids);
 end;
 
 -- After Redis lost its memory: all open jobs are to be relayed again. Returns how many.
 create function outbox_forget_relayed() returns bigint
-    language sql volatile security definer set search_path = pg_catalog, public
+    language sql volatile security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     with forgotten as (update outbox set relayed_at = null where relayed_at is not null and dead_at is null returning 1)
     select count(*) from forgotten;
@@ -62,7 +62,7 @@ end;
 
 -- A page of jobs relayed a while ago and still open, by id after `after`: the relay makes sure that Redis knows them.
 create function outbox_relayed_page(after uuid, older_than interval, batch integer) returns setof outbox
-    language sql stable security definer set search_path = pg_catalog, public
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     select * from outbox
     where relayed_at < now() - older_than and dead_at is null and id > after order by id limit batch;
@@ -70,13 +70,13 @@ end;
 
 -- What the given jobs are, where still open: a job that Redis hands out and that is missing here is finished already.
 create function outbox_open(ids uuid[]) returns setof outbox
-    language sql stable security definer set search_path = pg_catalog, public
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     select * from outbox where id = any (ids) and dead_at is null;
 end;
 
 create function outbox_counts() returns table (queue text, waiting bigint, relayed bigint, dead bigint, oldest_unrelayed timestamptz)
-    language sql stable security definer set search_path = pg_catalog, public
+    language sql stable security definer set search_path = pg_catalog, public, pg_temp
 begin atomic
     select o.queue, count(*) filter (where relayed_at is null and dead_at is null),
            count(*) filter (where relayed_at is not null and dead_at is null), count(*) filter (where dead_at is not null),
@@ -100,8 +100,8 @@ declare
 begin
     -- The new owner of a function needs the right to create in its schema at that moment only.
     grant create on schema public to helpcenter_search, helpcenter_queue;
-    foreach f in array array['search_keyword_candidates(uuid, text[], tsquery, uuid[], text[], text, text, integer)',
-                             'search_semantic_candidates(uuid, text[], text, vector, uuid[], text[], text, text, integer, integer)']::regprocedure[] loop
+    foreach f in array array['search_keyword_candidates(text[], tsquery, uuid[], text[], text, text, integer)',
+                             'search_semantic_candidates(text[], text, vector, uuid[], text[], text, text, integer, integer)']::regprocedure[] loop
         execute format('revoke execute on function %s from public', f);
         execute format('grant execute on function %s to helpcenter_app', f);
         execute format('alter function %s owner to helpcenter_search', f);

@@ -193,12 +193,17 @@ impl ResponseError for ApiError {
     }
 }
 
+/// What PostgreSQL says when there is no connection to be had: broken, not authorised, no such database, takes none, out of
+/// resources, shutting down.
+const NO_CONNECTION: &[&str] = &["08", "28", "3D", "55000", "53", "57P"];
+
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
         let away = matches!(
             error,
             sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::Tls(_)
-        ) || matches!(&error, sqlx::Error::Database(e) if e.code().is_some_and(|c| c.starts_with("57P") || c.starts_with("53") || c.starts_with("08")));
+        ) || NO_CONNECTION.iter().any(|class| code.starts_with(class));
         if away {
             return Self {
                 cause: Some(error.into()),
@@ -209,11 +214,7 @@ impl From<sqlx::Error> for ApiError {
             };
         }
         // Class 22: a value that PostgreSQL cannot read or compare, such as a NUL character or a date out of its range.
-        if error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| code.starts_with("22"))
-        {
+        if code.starts_with("22") {
             return Self {
                 cause: Some(error.into()),
                 ..Self::invalid(

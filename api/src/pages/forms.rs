@@ -117,6 +117,9 @@ pub(crate) async fn sign_in(
         let error = "Email and password do not fit together. Check both and try again.".to_owned();
         return visit.page(StatusCode::UNPROCESSABLE_ENTITY, &sign_in_page(&visit, form.email, Some(error), next));
     };
+    if let Some(before) = request.cookie(SESSION_COOKIE) {
+        session::sign_out(&services.database, services.authenticator.pepper(), before.value()).await?;
+    }
     let lifetime = i64::try_from(services.session_lifetime.as_secs()).unwrap_or(i64::MAX);
     let session = cookie(SESSION_COOKIE, begun.cookie).max_age(CookieDuration::seconds(lifetime)).finish();
     Ok(HttpResponse::SeeOther().cookie(session).insert_header((header::LOCATION, next)).finish())

@@ -44,6 +44,7 @@ pub struct Endpoint {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Without a method: `configure` adds it.
     handler: fn() -> Route,
 }
 
@@ -61,25 +62,25 @@ pub fn table() -> Vec<Endpoint> {
     let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
     vec![
         // API
-        post("/api/v2/help-center/search/",        Reader, || web::post().to(search::search)),
-        get("/api/v2/help-center/articles/",       Reader, || web::get().to(articles::list)),
-        get("/api/v2/help-center/articles/{id}/",  Reader, || web::get().to(articles::detail)),
-        get("/api/v2/help-center/categories/",     Reader, || web::get().to(categories::tree)),
-        get("/api/openapi.json",                   Open,   || web::get().to(openapi::document)),
-        get("/api/docs/",                          Open,   || web::get().to(openapi::index)),
-        get("/api/docs/{file}",                    Open,   || web::get().to(openapi::asset)),
+        post("/api/v2/help-center/search/",        Reader, || web::to(search::search)),
+        get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
+        get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
+        get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
+        get("/api/openapi.json",                   Open,   || web::to(openapi::document)),
+        get("/api/docs/",                          Open,   || web::to(openapi::index)),
+        get("/api/docs/{file}",                    Open,   || web::to(openapi::asset)),
         // Health
-        get("/health/live",                        Open,   || web::get().to(health::live)),
-        get("/health/ready",                       Open,   || web::get().to(health::ready)),
+        get("/health/live",                        Open,   || web::to(health::live)),
+        get("/health/ready",                       Open,   || web::to(health::ready)),
         // Pages
-        get("/",                                   Reader, || web::get().to(pages::home)),
-        get("/search/",                            Reader, || web::get().to(pages::search)),
-        get("/categories/{slug}/",                 Reader, || web::get().to(pages::category)),
-        get("/articles/{slug}/",                   Reader, || web::get().to(pages::article)),
-        get("/sign-in/",                           Open,   || web::get().to(pages::sign_in_form)),
-        post("/sign-in/",                          Open,   || web::post().to(pages::sign_in)),
-        post("/sign-out/",                         Open,   || web::post().to(pages::sign_out)),
-        get("/assets/{file}",                      Open,   || web::get().to(pages::asset)),
+        get("/",                                   Reader, || web::to(pages::home)),
+        get("/search/",                            Reader, || web::to(pages::search)),
+        get("/categories/{slug}/",                 Reader, || web::to(pages::category)),
+        get("/articles/{slug}/",                   Reader, || web::to(pages::article)),
+        get("/sign-in/",                           Open,   || web::to(pages::sign_in_form)),
+        post("/sign-in/",                          Open,   || web::to(pages::sign_in)),
+        post("/sign-out/",                         Open,   || web::to(pages::sign_out)),
+        get("/assets/{file}",                      Open,   || web::to(pages::asset)),
     ]
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
                 allow.push(Method::HEAD.to_string());
                 resource = resource.route((endpoint.handler)().method(Method::HEAD));
             }
-            resource = resource.route((endpoint.handler)());
+            resource = resource.route((endpoint.handler)().method(endpoint.method));
         }
         let allow = allow.join(", ");
         config.service(resource.default_service(web::to(move || method_not_allowed(allow.clone()))));
@@ -112,13 +113,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 }
 
 /// What no route knows.
-#[expect(clippy::unused_async, reason = "handlers are async functions")]
 pub(crate) async fn not_found() -> Result<&'static str, ApiError> {
     Err(ApiError::not_found(
         "There is nothing at this address. Check it for a typing error, or start from the home page.",
     ))
 }
 
+#[expect(clippy::unused_async, reason = "handlers are async functions")]
 async fn method_not_allowed(allow: String) -> Result<&'static str, ApiError> {
     let detail = format!("This address answers to {allow} only.");
     Err(ApiError { allow: Some(allow), ..ApiError::new(Code::MethodNotAllowed, detail) })

@@ -61,6 +61,9 @@ pub enum KeysError {
     /// The request failed.
     #[error("fetching the signing keys failed: {0}")]
     Fetch(#[from] reqwest::Error),
+    /// It failed a moment ago and is not repeated yet.
+    #[error("fetching the signing keys failed a moment ago")]
+    FailedJustNow,
 }
 
 #[derive(Clone)]
@@ -104,18 +107,22 @@ impl Verifier {
             _ => return Err(AuthError::Invalid("the token's algorithm is not accepted")),
         };
         let mut validation = Validation::new(header.alg);
-        validation.set_required_spec_claims(&["exp", "sub"]);
+        let mut required = vec!["exp", "sub"];
         // Expiry is checked below against the injected clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         match &self.audience {
-            Some(audience) => validation.set_audience(&[audience]),
+            Some(audience) => {
+                validation.set_audience(&[audience]);
+                required.push("aud");
+            }
             None => validation.validate_aud = false,
         }
         if let Some(issuer) = &self.issuer {
             validation.set_issuer(&[issuer]);
-            validation.set_required_spec_claims(&["exp", "sub", "iss"]);
+            required.push("iss");
         }
+        validation.set_required_spec_claims(&required);
         let claims = decode::<Claims>(token, &key, &validation)
             .map_err(|_| AuthError::Invalid("the token's signature or claims do not hold"))?
             .claims;
@@ -180,6 +187,10 @@ impl RemoteKeys {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        // Whether the key exists is not known: no reason to call a token wrong.
+        if !cached.keys.contains_key(kid) && cached.fetched_at != cached.tried_at {
+            return Err(KeysError::FailedJustNow);
         }
         let known = cached.keys.get(kid);
         Ok(known.filter(|(_, only)| only.is_none_or(|a| a == algorithm)).map(|(key, _)| key.clone()))

@@ -162,9 +162,9 @@ fn heading_tag(
         context.user.in_empty_heading = heading.is_some_and(|heading| heading.text.is_empty());
         context.cr()?;
         if context.user.in_empty_heading {
-            write!(context, "<p><a")?
+            write!(context, "<p><a")?;
         } else {
-            write!(context, "<h{level}")?
+            write!(context, "<h{level}")?;
         }
         if !anchor.is_empty() {
             context.write_str(" id=\"")?;
@@ -174,9 +174,9 @@ fn heading_tag(
         context.write_str(if context.user.in_empty_heading { "></a>" } else { ">" })?;
     } else {
         if context.user.in_empty_heading {
-            write!(context, "</p>")?
+            write!(context, "</p>")?;
         } else {
-            write!(context, "</h{level}>")?
+            write!(context, "</h{level}>")?;
         }
         context.lf()?;
     }

@@ -18,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::{Queue, connection::Connection, outbox::OpenJob};
-use crate::{config::QueueConfig, tenancy::TenantId};
+use crate::config::QueueConfig;
 
 pub use redis::RedisError;
 
@@ -63,8 +63,8 @@ pub(super) enum Settlement {
 pub(super) struct TakenOver {
     /// How many jobs wait again.
     pub(super) waiting: usize,
-    /// Jobs without attempts left, now leased under the caller's token: id, tenant, attempts.
-    pub(super) exhausted: Vec<(Uuid, TenantId, i32)>,
+    /// Jobs without attempts left, now leased under the caller's token.
+    pub(super) exhausted: Vec<Uuid>,
 }
 
 impl QueueStore {
@@ -180,7 +180,7 @@ impl QueueStore {
 
     /// Takes jobs away from workers whose lease ended.
     pub(super) async fn take_over(&self, queue: Queue, token: &str) -> Result<TakenOver, RedisError> {
-        let reply: Vec<String> = TAKE_OVER
+        let (waiting, exhausted): (usize, Vec<String>) = TAKE_OVER
             .key(self.key(queue, "waiting"))
             .key(self.key(queue, "leased"))
             .arg(self.key(queue, "job:"))
@@ -189,15 +189,7 @@ impl QueueStore {
             .arg(TAKE_OVER_BATCH)
             .invoke_async(&mut self.connection.clone())
             .await?;
-        let mut fields = reply.into_iter();
-        let waiting = fields.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        let mut exhausted = Vec::new();
-        while let (Some(id), Some(tenant), Some(attempts)) = (fields.next(), fields.next(), fields.next()) {
-            if let (Ok(id), Ok(tenant), Ok(attempts)) = (id.parse(), tenant.parse(), attempts.parse()) {
-                exhausted.push((id, TenantId::new(tenant), attempts));
-            }
-        }
-        Ok(TakenOver { waiting, exhausted })
+        Ok(TakenOver { waiting, exhausted: exhausted.into_iter().filter_map(|id| id.parse().ok()).collect() })
     }
 
     fn key(&self, queue: Queue, name: &str) -> String {

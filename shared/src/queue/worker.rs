@@ -368,21 +368,29 @@ impl Worker {
                         metrics::TAKEN_OVER.with_label_values(&[queue.name()]).inc_by(count as u64);
                         tracing::warn!(%queue, jobs = count, "queue.job.taken_over: their worker went silent");
                     }
-                    for (id, tenant, attempts) in found.exhausted {
-                        let error = "every attempt ended with the death of its worker";
-                        tracing::error!(%queue, job.id = %id, attempts, error, "queue.job.dead");
-                        if let Err(error) = outbox::bury(&self.database, tenant, id, attempts, error).await {
-                            tracing::warn!(job.id = %id, %error, "queue.job.not_buried: tried again after a lease");
-                            continue;
-                        }
-                        if let Err(error) = self.store.settle(queue, id, &token, Settlement::Forget).await {
-                            tracing::warn!(job.id = %id, %error, "queue.job.not_settled");
-                        }
+                    if let Err(error) = self.bury_exhausted(queue, &found.exhausted, &token).await {
+                        tracing::warn!(%queue, %error, "queue.job.not_buried: tried again after a lease");
                     }
                 }
                 Err(error) => tracing::debug!(%queue, %error, "queue.take_over.paused"),
             }
         }
+    }
+
+    /// Makes dead letters of jobs that killed a worker with each of their attempts. Whose they are is what the rows say.
+    async fn bury_exhausted(&self, queue: Queue, ids: &[Uuid], token: &str) -> Result<(), relay::RelayError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for job in outbox::open(&self.database, ids).await? {
+            let (id, attempts, error) = (job.id, job.max_attempts, "every attempt ended with the death of its worker");
+            tracing::error!(%queue, job.id = %id, job.name = %job.job, attempts, error, "queue.job.dead");
+            outbox::bury(&self.database, job.tenant, id, attempts, error).await?;
+        }
+        for id in ids {
+            self.store.settle(queue, *id, token, Settlement::Forget).await?;
+        }
+        Ok(())
     }
 
     async fn measure(self, stop: CancellationToken) {

@@ -64,10 +64,8 @@ pub(super) async fn keyword_candidates(
     request: &SearchRequest,
     lexemes: &[String],
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
     sqlx::query_scalar!(
-        r#"select id as "id!" from search_keyword_candidates($1, $2, any_lexeme($3), $4, $5, $6, $7, $8) as id"#,
-        tenant,
+        r#"select id as "id!" from search_keyword_candidates($1, any_lexeme($2), $3, $4, $5, $6, $7) as id"#,
         roles.as_slice(),
         lexemes,
         request.categories.as_deref(),
@@ -88,10 +86,8 @@ pub(super) async fn semantic_candidates(
     model: &str,
     query: &Vector,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
     sqlx::query_scalar!(
-        r#"select id as "id!" from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as id"#,
-        tenant,
+        r#"select id as "id!" from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9) as id"#,
         roles.as_slice(),
         model,
         query as &Vector,

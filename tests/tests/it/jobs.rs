@@ -1,7 +1,7 @@
 //! The product's own jobs: run twice, interrupted or overtaken by events, they end in the same state.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that uses them")]
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use shared::{
@@ -109,14 +109,14 @@ pub(crate) fn long_article(title: &str, passages: usize) -> String {
     let words: Vec<&str> = words.split_whitespace().collect();
     let mut text = String::new();
     for section in 0..passages {
-        text += &format!("## Part {section} of {title}\n\n");
+        write!(text, "## Part {section} of {title}\n\n").unwrap();
         for sentence in 0..11 {
             text += "To change it, open";
             for word in 0..8 {
                 text += " the ";
                 text += words[(section * 7 + sentence * 5 + word * 3 + section * word + title.len()) % words.len()];
             }
-            text += &format!(" page number {section} and press button {sentence}. ");
+            write!(text, " page number {section} and press button {sentence}. ").unwrap();
         }
         text += "\n\n";
     }

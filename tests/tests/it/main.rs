@@ -1,7 +1,12 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
+mod auth;
+mod bad_input;
 mod import;
 mod jobs;
+mod openapi;
 mod processes;
 mod queue;
 mod search;
+mod tenants;
+mod visibility;

@@ -87,6 +87,9 @@ pub(super) fn parse(relative_path: &str, bytes: &[u8]) -> Result<Document, Parse
     if content.is_empty() {
         warnings.push("the file has a title but no text".to_owned());
     }
+    if front_matter.target_roles.as_ref().is_some_and(Vec::is_empty) {
+        warnings.push("`target_roles` is empty, so nobody can read the article".to_owned());
+    }
     let found = destinations(&content);
     Ok(Document {
         title,

@@ -61,6 +61,17 @@ fn names_without_letters_still_get_a_slug() {
 }
 
 #[test]
+fn a_list_of_roles_without_roles_is_nobody_and_is_pointed_out() {
+    for roles in ["[]", "''"] {
+        let document = document("a.md", &format!("---\ntarget_roles: {roles}\n---\nText."));
+        assert_eq!(document.front_matter.target_roles, Some(vec![]), "{roles}");
+        assert_eq!(document.warnings.len(), 1, "{:?}", document.warnings);
+    }
+    let document = document("a.md", "---\ntarget_roles:\n---\nText.");
+    assert_eq!((document.front_matter.target_roles, document.warnings.len()), (None, 0));
+}
+
+#[test]
 fn long_titles_and_summaries_are_cut_between_words() {
     let source =
         format!("---\ntitle: {}\nsummary: {}\n---\nText.", "word ".repeat(60), "One sentence here. ".repeat(40));

@@ -122,7 +122,7 @@ fn read(keys: Map<String, Value>) -> Result<FrontMatter, ParseError> {
             "category" => front_matter.category = category(&key, &value)?,
             "tags" => front_matter.tags = list(&key, &value)?,
             "difficulty" => front_matter.difficulty = Some(difficulty(&key, &value)?),
-            "target_roles" => front_matter.target_roles = Some(list(&key, &value)?).filter(|roles| !roles.is_empty()),
+            "target_roles" => front_matter.target_roles = Some(list(&key, &value)?),
             "locale" => front_matter.locale = Some(locale(&key, &value)?),
             "status" => front_matter.status = Some(status(&key, &value)?),
             "draft" => is_draft = value.as_bool().ok_or_else(|| wrong(&key, &value, "true or false"))?,

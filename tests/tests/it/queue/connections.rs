@@ -216,7 +216,7 @@ async fn connections_to_postgresql_that_are_killed_are_made_again() {
 
 #[tokio::test]
 async fn a_worker_stops_although_neither_redis_nor_postgresql_answers() {
-    let test = QueueTest::with_lease(LEASE).await;
+    let mut test = QueueTest::with_lease(LEASE).await;
     let redis = Proxy::before(&test.app.queue_config.redis_url).await;
     let postgres = Proxy::before(&test.app.db.url).await;
     let (history, gate) = (History::default(), Gate::closed());
@@ -234,9 +234,13 @@ async fn a_worker_stops_although_neither_redis_nor_postgresql_answers() {
     test.enqueue(&Step::new("job")).await;
     let worker = Running::start(Worker::new(database, store, history.waiting_at(&gate), 4, Duration::from_secs(1)));
     eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
+    // Every statement waits now, and after a while the worker waits for one of each kind.
+    sqlx::raw_sql("begin; lock table outbox in access exclusive mode").execute(&mut test.owner).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
     redis.silence_everything();
     postgres.silence_everything();
     worker.stop().await;
+    sqlx::raw_sql("rollback").execute(&mut test.owner).await.unwrap();
 
     test.finish(history.succeeding()).await;
     assert_eq!(history.finished(), once_each(["job"]));

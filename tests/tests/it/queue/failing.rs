@@ -158,7 +158,7 @@ async fn a_job_that_no_worker_knows_yet_waits_for_one_that_does() {
     let worker = test.run(history.succeeding());
     // Offered to workers of today more often than it has attempts.
     for _ in 0..3 {
-        test.into_the_past("delayed", id);
+        test.backdate("delayed", id);
         eventually("the job is put back for later", async || test.delayed_until(id).filter(|due| *due > 1)).await;
     }
     worker.stop().await;
@@ -167,7 +167,7 @@ async fn a_job_that_no_worker_knows_yet_waits_for_one_that_does() {
     assert_eq!((row.attempts, row.is_dead), (0, false));
     assert_eq!(test.hash(id)["attempts"], "0");
 
-    test.into_the_past("delayed", id);
+    test.backdate("delayed", id);
     let (attempt, mut seen) = tokio::sync::mpsc::unbounded_channel();
     test.finish(Registry::new().job::<OfTomorrow, _, _>(move |_, run| {
         attempt.send(run.attempt).unwrap();

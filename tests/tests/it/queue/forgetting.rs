@@ -123,7 +123,7 @@ async fn sending_a_job_again_changes_nothing_wherever_it_is() {
         assert_eq!(test.depths().await, (2, 1, 4));
     }
     gate.open();
-    test.into_the_past("delayed", delayed);
+    test.backdate("delayed", delayed);
     test.app.until_no_job_is_open().await;
     worker.stop().await;
     let keys = (0..6).map(|n| format!("job {n}")).chain(["delayed".to_owned()]);

@@ -106,9 +106,9 @@ impl Server {
             .unwrap()
     }
 
-    /// How many wait again, and the exhausted jobs with their attempts.
-    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<(String, i64)>) {
-        let reply: Vec<String> = Script::new(TAKE_OVER)
+    /// How many wait again, and the exhausted jobs.
+    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<String>) {
+        Script::new(TAKE_OVER)
             .key(self.key("waiting"))
             .key(self.key("leased"))
             .arg(self.key("job:"))
@@ -116,16 +116,11 @@ impl Server {
             .arg(token)
             .arg(count)
             .invoke(&mut self.redis)
-            .unwrap();
-        let exhausted = reply[1..].chunks(3).map(|job| {
-            assert_eq!(job[1], TENANT);
-            (job[0].clone(), job[2].parse().unwrap())
-        });
-        (reply[0].parse().unwrap(), exhausted.collect())
+            .unwrap()
     }
 
     /// Puts a job's due time, or the end of its lease, into the past.
-    fn into_the_past(&mut self, set: &str, id: &str) {
+    fn backdate(&mut self, set: &str, id: &str) {
         redis::cmd("ZADD").arg(self.key(set)).arg("XX").arg(1).arg(id).exec(&mut self.redis).unwrap();
     }
 
@@ -249,7 +244,7 @@ impl Model {
         true
     }
 
-    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<(String, i64)>) {
+    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<String>) {
         let ended = self.leased.iter().filter(|(_, has_ended)| **has_ended).map(|(id, _)| id.clone());
         let ended: Vec<String> = ended.take(count).collect();
         let (mut waiting, mut exhausted) = (0, Vec::new());
@@ -257,7 +252,7 @@ impl Model {
             let job = self.jobs.get_mut(&id).unwrap();
             if job.attempts >= job.max_attempts {
                 job.token = Some(token.to_owned());
-                exhausted.push((id.clone(), job.attempts));
+                exhausted.push(id.clone());
                 self.leased.insert(id, false);
             } else {
                 job.token = None;
@@ -405,11 +400,11 @@ impl Pair {
                 prop_assert_eq!(self.server.take_over(*count, &token), self.model.take_over(*count, &token));
             }
             Step::LeaseEnds { job } => {
-                self.server.into_the_past("leased", &self.ids[*job]);
+                self.server.backdate("leased", &self.ids[*job]);
                 self.model.leased.entry(self.ids[*job].clone()).and_modify(|has_ended| *has_ended = true);
             }
             Step::ComesDue { job } => {
-                self.server.into_the_past("delayed", &self.ids[*job]);
+                self.server.backdate("delayed", &self.ids[*job]);
                 self.model.delayed.entry(self.ids[*job].clone()).and_modify(|is_due| *is_due = true);
             }
             Step::Lose { job } => {
@@ -451,7 +446,7 @@ fn a_stale_token_can_neither_extend_nor_finish_nor_fail_nor_hand_back_a_job() {
     let ids = [ID.to_owned()];
     server.push(ID, 3, 0, 0);
     assert_eq!(server.take(1, "first"), [(ID.to_owned(), 1)]);
-    server.into_the_past("leased", ID);
+    server.backdate("leased", ID);
     assert_eq!(server.take_over(10, "taker"), (1, vec![]));
     let stale_calls = |server: &mut Server, token: &str| {
         let before = server.snapshot(&ids);
@@ -476,7 +471,7 @@ fn a_lease_that_ended_is_its_holders_until_somebody_takes_it_over() {
     let mut server = Server::connect();
     server.push(ID, 3, 0, 0);
     server.take(1, "token");
-    server.into_the_past("leased", ID);
+    server.backdate("leased", ID);
     assert_eq!(server.renew(&[(ID.to_owned(), "token".to_owned())]), []);
     assert_eq!(server.take_over(10, "taker"), (0, vec![]));
     assert!(server.settle(ID, "token", "forget"));

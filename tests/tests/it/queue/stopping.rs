@@ -25,6 +25,32 @@ async fn a_stopping_worker_lets_its_jobs_finish_and_takes_no_more() {
     assert_eq!(history.finished(), once_each(["late", "running"]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_is_handed_back_only_when_nothing_of_its_run_goes_on() {
+    let test = QueueTest::start().await;
+    let (history, gate) = (History::default(), Gate::closed());
+    test.enqueue(&Step::new("stubborn")).await;
+    let never = gate.clone();
+    let registry = history.registry(move |_, _| {
+        let gate = never.clone();
+        async move {
+            // Computes, and so cannot be ended, for much longer than the grace period.
+            std::thread::sleep(Duration::from_millis(1500));
+            gate.passed().await;
+            Ok(())
+        }
+    });
+    let (database, store) = (test.app.db.database.clone(), test.app.store.clone());
+    let first = Running::start(Worker::new(database, store, registry, 4, Duration::from_millis(50)));
+    eventually("the job runs", async || (history.running("stubborn") == 1).then_some(())).await;
+    let second = test.run(history.succeeding());
+    first.stop().await;
+    test.app.until_no_job_is_open().await;
+    second.stop().await;
+    assert_eq!(history.started("stubborn").len(), 2);
+    assert_eq!(history.most_at_once("stubborn"), 1);
+}
+
 #[tokio::test]
 async fn a_job_longer_than_the_grace_period_is_handed_back_and_its_attempt_is_not_counted() {
     let mut test = QueueTest::start().await;

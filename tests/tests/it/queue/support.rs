@@ -147,6 +147,16 @@ impl History {
         self.of(key, What::Started).len() - self.of(key, What::Finished).len() - self.of(key, What::Left).len()
     }
 
+    /// How many attempts of a job ran at the same time.
+    pub(super) fn most_at_once(&self, key: &str) -> usize {
+        let (mut running, mut most) = (0_usize, 0);
+        for event in self.0.lock().unwrap().iter().filter(|event| event.key == key) {
+            running = if event.what == What::Started { running + 1 } else { running - 1 };
+            most = most.max(running);
+        }
+        most
+    }
+
     /// How often each job was finished.
     pub(super) fn finished(&self) -> BTreeMap<String, usize> {
         let mut finished = BTreeMap::new();
@@ -267,7 +277,7 @@ impl Running {
     /// Tells it to stop and waits until it has.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.expect("the worker stops").unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
     }
 
     /// Ends its lease keeping and leasing at once. Attempts that run go on, as those of a process that was paused will.
@@ -419,16 +429,16 @@ impl QueueTest {
     }
 
     /// Makes a delayed job due, or ends a job's lease, by putting its time into the past.
-    pub(super) fn into_the_past(&mut self, set: &str, id: Uuid) {
+    pub(super) fn backdate(&mut self, set: &str, id: Uuid) {
         let key = self.key(Queue::Maintenance, set);
         redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(id.to_string()).exec(&mut self.redis).unwrap();
     }
 
     /// Ends a job's lease and takes it over, as another process would.
     pub(super) fn take_over(&mut self, id: Uuid) {
-        self.into_the_past("leased", id);
+        self.backdate("leased", id);
         let (waiting, leased) = (self.key(Queue::Maintenance, "waiting"), self.key(Queue::Maintenance, "leased"));
-        let taken: Vec<String> = redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
+        let taken: (u64, Vec<String>) = redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
             .key(waiting)
             .key(leased)
             .arg(self.key(Queue::Maintenance, "job:"))
@@ -437,7 +447,7 @@ impl QueueTest {
             .arg(1)
             .invoke(&mut self.redis)
             .unwrap();
-        assert_eq!(taken, ["1"], "one job waits again");
+        assert_eq!(taken, (1, vec![]), "one job waits again");
     }
 
     /// When a delayed job is due, in milliseconds since 1970.
