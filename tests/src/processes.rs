@@ -7,6 +7,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret as _;
+use tempfile::NamedTempFile;
 
 use crate::{TestApp, variable};
 
@@ -14,6 +15,7 @@ use crate::{TestApp, variable};
 #[derive(Debug)]
 pub struct Program {
     child: Child,
+    log: NamedTempFile,
     /// Where its health and metrics are.
     pub metrics_url: String,
 }
@@ -32,7 +34,7 @@ pub fn free_port() -> u16 {
 }
 
 impl Program {
-    /// Starts `helpcenter-worker` or `helpcenter-scheduler` for a test's database and queues.
+    /// Starts one of the product's programs for a test's database and queues.
     pub fn start(app: &TestApp, name: &str) -> Self {
         Self::start_with(app, name, &[])
     }
@@ -40,6 +42,7 @@ impl Program {
     /// Starts a program with more variables.
     pub fn start_with(app: &TestApp, name: &str, variables: &[(&str, &str)]) -> Self {
         let metrics = format!("127.0.0.1:{}", free_port());
+        let log = NamedTempFile::new().unwrap();
         let child = Command::new(built(name))
             .env_clear()
             .env("DATABASE_URL", app.db.url.expose_secret())
@@ -51,10 +54,10 @@ impl Program {
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(if std::env::var_os("TEST_PROGRAM_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        Self { child, metrics_url: format!("http://{metrics}") }
+        Self { child, log, metrics_url: format!("http://{metrics}") }
     }
 
     /// Waits until it is ready.
@@ -72,6 +75,11 @@ impl Program {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// Kills it at once (SIGKILL).
@@ -96,6 +104,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            print!("{}", self.log());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -4,6 +4,8 @@ pub mod health;
 pub mod metrics;
 pub mod shutdown;
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::TelemetryConfig;
@@ -16,7 +18,9 @@ pub fn start(config: &TelemetryConfig) -> Result<(), Box<dyn std::error::Error +
         let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
         registry.with(layer).try_init()?;
     } else {
-        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()?;
+        let layer =
+            tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+        registry.with(layer).try_init()?;
     }
     Ok(())
 }

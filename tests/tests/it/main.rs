@@ -4,6 +4,7 @@ mod auth;
 mod bad_input;
 mod import;
 mod jobs;
+mod logs;
 mod openapi;
 mod processes;
 mod queue;

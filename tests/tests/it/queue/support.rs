@@ -438,15 +438,16 @@ impl QueueTest {
     pub(super) fn take_over(&mut self, id: Uuid) {
         self.backdate("leased", id);
         let (waiting, leased) = (self.key(Queue::Maintenance, "waiting"), self.key(Queue::Maintenance, "leased"));
-        let taken: (u64, Vec<String>) = redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
-            .key(waiting)
-            .key(leased)
-            .arg(self.key(Queue::Maintenance, "job:"))
-            .arg(1000)
-            .arg("another process")
-            .arg(1)
-            .invoke(&mut self.redis)
-            .unwrap();
+        let taken: (u64, Vec<String>) =
+            redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
+                .key(waiting)
+                .key(leased)
+                .arg(self.key(Queue::Maintenance, "job:"))
+                .arg(1000)
+                .arg("another process")
+                .arg(1)
+                .invoke(&mut self.redis)
+                .unwrap();
         assert_eq!(taken, (1, vec![]), "one job waits again");
     }
 
