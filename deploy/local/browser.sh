@@ -33,7 +33,6 @@ if [ ! -x "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; 
 fi
 cd api/web
 [ -d node_modules ] || npm ci --no-audit --no-fund --silent
-npm run --silent lint
 HELPCENTER_DEMO_EMAIL=admin@demo.example
 HELPCENTER_DEMO_PASSWORD=$(awk '$1 == "admin@demo.example" { print $2 }' "$run/up.log")
 export HELPCENTER_URL HELPCENTER_DEMO_EMAIL HELPCENTER_DEMO_PASSWORD CHROMIUM_PATH="$chromium"

@@ -51,6 +51,13 @@ cargo deny --locked check licenses bans sources
 step 'cargo clippy'
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+step 'styles of the pages'
+(
+  cd api/web
+  [ -d node_modules ] || npm ci --no-audit --no-fund --silent
+  npm run --silent lint
+)
+
 if [ "${SQLX_CHECK:-}" = 1 ]; then
   step 'checked queries (.sqlx)'
   python3 "$here/local.py" test -- "$here/sqlx.sh" --check

@@ -103,6 +103,7 @@ impl Program {
 }
 
 impl Drop for Program {
+    #[expect(clippy::print_stdout, reason = "the test runner shows it when the test fails")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             print!("{}", self.log());
