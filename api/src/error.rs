@@ -268,6 +268,9 @@ fn json_error(error: &JsonPayloadError) -> ApiError {
             Code::UnsupportedMediaType,
             "Send the body as JSON, with the header `Content-Type: application/json`.",
         ),
+        JsonPayloadError::Deserialize(error) if error.is_eof() => {
+            ApiError::invalid("The body is empty or ends too early. Send one whole JSON object.")
+        }
         JsonPayloadError::Deserialize(error) => {
             ApiError::invalid(format!("The JSON body does not fit what is expected here: {error}."))
         }

@@ -36,6 +36,7 @@ pub(crate) struct ListQuery {
     locale: Option<String>,
     /// How many at most, 1 to 100; 20 when left out.
     #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default, deserialize_with = "whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -191,6 +192,13 @@ pub(crate) async fn detail(
         version: article.version,
         last_reviewed_at: article.last_reviewed_at,
     }))
+}
+
+/// A number in an address. Serde's own error would not say which parameter it is about.
+fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |_| serde::de::Error::custom(format!("`limit` must be a whole number; {text:?} is none"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// Cuts the row off that was asked for only to see whether there is a next page.
