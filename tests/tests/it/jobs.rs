@@ -323,6 +323,38 @@ async fn reconciliation_finds_missing_vectors_and_stale_passages_and_repairs_the
 }
 
 #[tokio::test]
+async fn a_worker_killed_in_the_middle_of_reconciliation_is_replaced_and_the_rest_is_repaired() {
+    let mut test = Knowledge::with_lease(Duration::from_secs(2)).await;
+    for n in 0..6 {
+        test.folder.write(&format!("{n}.md"), long_article(&format!("Article {n}"), 1));
+    }
+    test.import().await;
+    test.app.run_jobs().await;
+    test.execute("delete from passages").await;
+    assert_eq!(test.execute("delete from search_documents").await, 6);
+    // Each repair takes long enough to be killed between two of them.
+    let slow = "create function slow() returns trigger language plpgsql as
+                    $$ begin perform pg_sleep(0.3); return null; end $$;
+                create trigger slow after insert on search_documents for each statement execute function slow()";
+    sqlx::raw_sql(slow).execute(&mut test.owner).await.unwrap();
+    test.enqueue(&ReconcileEmbeddings {}).await;
+
+    let repaired = "select count(*) from search_documents";
+    let worker = Program::start(&test.app, "helpcenter-worker");
+    eventually("the first article is repaired", async || (test.count(repaired).await > 0).then_some(())).await;
+    worker.kill();
+    let before = test.count(repaired).await;
+    assert!(before < 6, "killed in the middle");
+    assert_eq!(test.count("select count(*) from outbox where job = 'reconcile_embeddings'").await, 1);
+
+    let worker = Program::start(&test.app, "helpcenter-worker").ready().await;
+    test.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    assert_eq!(test.count(repaired).await, 6);
+    test.assert_complete().await;
+}
+
+#[tokio::test]
 async fn reconciliation_leaves_the_dead_letters_of_today_to_a_human() {
     let mut test = Knowledge::start().await;
     test.folder.write("one.md", long_article("One", 2));
