@@ -4,6 +4,7 @@
 mod access;
 mod demo;
 mod index;
+mod jobs;
 mod output;
 mod sync;
 
@@ -40,6 +41,9 @@ enum Command {
     SyncDocumentation(sync::SyncArguments),
     /// Show how far a tenant's articles are indexed.
     IndexStatus(index::StatusArguments),
+    /// Look after the queues.
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
     /// Create a tenant.
     CreateTenant(access::TenantArguments),
     /// Create a local account; its password is read from standard input.
@@ -96,6 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SeedDemo => demo::seed(&database, json).await?,
         Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
+        Command::Jobs(command) => jobs::run(&database, command, json).await?,
         Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,
         Command::CreateUser(arguments) => access::create_user(&database, arguments, json).await?,
         Command::CreateKey(arguments) => access::create_key(&database, arguments, json).await?,

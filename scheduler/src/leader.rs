@@ -1,109 +1,133 @@
-//! Leading: one scheduler holds a lock in PostgreSQL and enqueues what is due; the others wait for the lock.
+//! Leading: one scheduler holds a lease in PostgreSQL and makes the ticks that are due; the others wait for the lease to end.
 //!
-//! Each tick is written to `scheduler_ticks` before its jobs are enqueued, so it happens once even if two schedulers
-//! believed to lead.
+//! Each tick is made together with its record and for the leader's epoch only, so it is made at most once even if two
+//! schedulers believe to lead, and a scheduler that dies in the middle has either made it or not.
 
-use std::{str::FromStr as _, time::Duration};
+use std::time::Duration;
 
-use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use cron::Schedule;
 use shared::{
     clock::Clock,
     db::Database,
-    scheduling::{self, Candidate},
+    scheduling::{self, Lead, Template, Tick},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::schedule::{Line, SCHEDULE};
+use crate::{
+    due::Times,
+    metrics,
+    schedule::{Line, SCHEDULE},
+};
 
-/// How often a waiting scheduler asks for the lock, and a leading one whether it still has it.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a waiting scheduler asks for the lead, and a leading one keeps it and looks what is due.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long a leader that went silent keeps the lead.
+const LEASE: Duration = Duration::from_secs(3);
+/// How long a statement may take; a leader that waits longer has lost the lead.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often old ticks are forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+/// A line, ready to be followed.
+struct Followed {
+    line: &'static Line,
+    times: Times,
+    template: Template,
+    /// The latest tick that needs no more thought.
+    ticked: DateTime<Utc>,
+}
 
 /// Leads or waits until cancelled. Errors are waited out.
 pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationToken) -> anyhow::Result<()> {
-    let lines: Vec<(&Line, Schedule)> = SCHEDULE
-        .iter()
-        .map(|line| Ok((line, Schedule::from_str(line.cron).with_context(|| format!("line {}", line.name))?)))
-        .collect::<anyhow::Result<_>>()?;
     let started = clock.now();
+    let mut lines = Vec::with_capacity(SCHEDULE.len());
+    for line in SCHEDULE {
+        lines.push(Followed { line, times: Times::of(line)?, template: line.template()?, ticked: started });
+    }
+    let candidate = Uuid::new_v4();
     while !stop.is_cancelled() {
-        if let Err(error) = stand(database, clock, &lines, started, &stop).await {
-            tracing::warn!(%error, "scheduler.cannot_lead: tried again");
+        match within_patience(scheduling::try_lead(database, candidate, LEASE)).await {
+            Ok(Some(lead)) => {
+                tracing::info!(epoch = lead.epoch(), "scheduler.leading");
+                metrics::LEADER.set(1);
+                let led = follow(database, clock, &mut lines, started, lead, &stop).await;
+                metrics::LEADER.set(0);
+                match led {
+                    Ok(()) => tracing::info!(epoch = lead.epoch(), "scheduler.not_leading"),
+                    Err(error) => tracing::warn!(%error, epoch = lead.epoch(), "scheduler.lead_lost"),
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "scheduler.cannot_lead: tried again"),
         }
         let _ = stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await;
     }
     Ok(())
 }
 
-/// Waits for the lead on one connection, then leads until the connection or the process ends.
-async fn stand(
+/// Makes ticks until told to stop or the lead is lost.
+async fn follow(
     database: &Database,
     clock: &Clock,
-    lines: &[(&Line, Schedule)],
+    lines: &mut [Followed],
     started: DateTime<Utc>,
-    stop: &CancellationToken,
-) -> Result<(), sqlx::Error> {
-    let mut candidate = Candidate::connect(database).await?;
-    while !candidate.try_lead().await? {
-        if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
-            return Ok(());
-        }
-    }
-    tracing::info!("scheduler.leading");
-    lead(database, clock, lines, started, candidate, stop).await
-}
-
-async fn lead(
-    database: &Database,
-    clock: &Clock,
-    lines: &[(&Line, Schedule)],
-    started: DateTime<Utc>,
-    mut leadership: Candidate,
+    lead: Lead,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
     // From where the leader before this one stopped, so that no tick falls between the two.
-    let mut ticked = Vec::with_capacity(lines.len());
-    for (line, _) in lines {
-        ticked.push(scheduling::last_tick(database, line.name).await?.unwrap_or(started));
+    for followed in &mut *lines {
+        followed.ticked = scheduling::last_tick(database, followed.line.name).await?.unwrap_or(started);
     }
-    while stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_some() {
-        leadership.confirm().await?;
-        let now = clock.now();
-        for ((line, schedule), since) in lines.iter().zip(&mut ticked) {
-            // After a pause only the latest missed tick is made up for: every line of today converges.
-            if let Some(due) = latest_due(schedule, *since, now) {
-                tick(database, line, due).await?;
-                *since = due;
+    publish(database, lines, clock.now()).await?;
+    let mut tidied = tokio::time::Instant::now();
+    loop {
+        if !within_patience(scheduling::keep_leading(database, lead, LEASE)).await? {
+            return Ok(());
+        }
+        let mut has_ticked = false;
+        for followed in &mut *lines {
+            for due in followed.times.due(followed.ticked, clock.now(), followed.line.catch_up) {
+                let Followed { line, template, .. } = &*followed;
+                match within_patience(scheduling::tick(database, lead, line.name, due, template)).await? {
+                    Tick::Made(tenants) => {
+                        let late = (clock.now() - due).to_std().unwrap_or_default();
+                        metrics::LATENESS.with_label_values(&[line.name]).observe(late.as_secs_f64());
+                        tracing::info!(line = line.name, %due, tenants, "scheduler.ticked");
+                    }
+                    Tick::MadeBefore => {}
+                    Tick::NotLeading => return Ok(()),
+                }
+                followed.ticked = due;
+                has_ticked = true;
             }
         }
+        if has_ticked {
+            publish(database, lines, clock.now()).await?;
+        }
+        if tidied.elapsed() >= TIDY_EVERY {
+            scheduling::forget_old_ticks(database).await?;
+            tidied = tokio::time::Instant::now();
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
+            return within_patience(scheduling::resign(database, lead)).await;
+        }
     }
-    Ok(())
 }
 
-async fn tick(database: &Database, line: &Line, due: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    if scheduling::claim_tick(database, line.name, due).await? {
-        let tenants = line.work.enqueue(database).await?;
-        tracing::info!(line = line.name, %due, tenants, "scheduler.ticked");
-    }
-    Ok(())
+async fn publish(database: &Database, lines: &[Followed], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let zones: Vec<String> = lines.iter().map(|followed| followed.line.time_zone.to_string()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .zip(&zones)
+        .map(|(followed, zone)| {
+            let Line { name, cron, .. } = followed.line;
+            (*name, *cron, zone.as_str(), followed.times.after(now).next())
+        })
+        .collect();
+    scheduling::publish_lines(database, &told).await
 }
 
-/// The latest time that the line was due after `since` and not after `now`.
-fn latest_due(schedule: &Schedule, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    schedule.after(&since).take_while(|due| *due <= now).last()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_latest_of_several_missed_ticks_is_due() {
-        let schedule = Schedule::from_str("0 * * * * *").expect("a readable expression");
-        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("a time");
-        let due = latest_due(&schedule, at("2026-01-01T10:00:30Z"), at("2026-01-01T10:05:10Z"));
-        assert_eq!(due, Some(at("2026-01-01T10:05:00Z")));
-        assert_eq!(latest_due(&schedule, at("2026-01-01T10:00:00Z"), at("2026-01-01T10:00:59Z")), None);
-    }
+async fn within_patience<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -1,9 +1,12 @@
 //! The scheduler's process: one leader among replicas turns due lines into enqueued jobs.
 
+mod due;
 mod leader;
+mod metrics;
 mod schedule;
 
 use anyhow::Context as _;
+use clap::Parser;
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, QueueConfig, TelemetryConfig},
@@ -13,8 +16,21 @@ use shared::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Turns due lines of the cron table into jobs. Configuration comes from environment variables; docs/OPERATIONS.md lists
+/// them.
+#[derive(Parser)]
+#[command(name = "helpcenter-scheduler", version, max_term_width = 100)]
+struct Arguments {
+    /// Print the next ten times of each line and exit; needs no configuration.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    if Arguments::parse().dry_run {
+        return dry_run(&Clock::system());
+    }
     let telemetry = TelemetryConfig::from_env(9103)?;
     telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
@@ -23,15 +39,26 @@ async fn main() -> anyhow::Result<()> {
     let probes = tokio::net::TcpListener::bind(telemetry.address)
         .await
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
-    let stop = shutdown::on_signal()?;
+    let shutdown = shutdown::on_signal()?;
     let probes_stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
     tracing::info!(lines = schedule::SCHEDULE.len(), metrics = %telemetry.address, "scheduler.started");
 
-    leader::run(&database, &Clock::system(), stop).await?;
+    leader::run(&database, &Clock::system(), shutdown.stop).await?;
     probes_stop.cancel();
     probes.await?;
     database.close().await;
     tracing::info!("scheduler.stopped");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what is asked for is printed")]
+fn dry_run(clock: &Clock) -> anyhow::Result<()> {
+    for line in schedule::SCHEDULE {
+        println!("{}  {}  {}", line.name, line.cron, line.time_zone);
+        for due in due::Times::of(line)?.after(clock.now()).take(10) {
+            println!("  {}", due.with_timezone(&line.time_zone).to_rfc3339());
+        }
+    }
     Ok(())
 }

@@ -79,11 +79,6 @@ impl Database {
         sqlx::postgres::PgListener::connect_with(&self.pool).await
     }
 
-    /// Takes a connection out of the pool for as long as the caller keeps it, for session-wide locks.
-    pub async fn detached(&self) -> Result<PgConnection, sqlx::Error> {
-        Ok(self.pool.acquire().await?.detach())
-    }
-
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         self.pool.acquire().await?.ping().await

@@ -25,7 +25,7 @@ use shared::{
         jwt::{self, NewToken},
     },
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, OwnerDatabaseConfig, QueueConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, OwnerDatabaseConfig, QueueConfig, WorkerConfig},
     db::{self, Database},
     embedding::{self, Embedder},
     queue::{self, QueueStore, worker::Worker},
@@ -305,7 +305,7 @@ impl TestApp {
 
     /// A worker with other jobs.
     pub fn worker_with(&self, registry: queue::worker::Registry) -> Worker {
-        Worker::new(self.db.database.clone(), self.store.clone(), registry, 4, Duration::from_secs(10))
+        Worker::new(self.db.database.clone(), self.store.clone(), registry, worker_config(4))
     }
 
     /// Runs the worker until every job is finished; fails the test when one became a dead letter or none moves for a minute.
@@ -318,7 +318,7 @@ impl TestApp {
     /// Runs a worker until no job is open.
     pub async fn run_jobs_with(&self, worker: Worker) {
         let stop = CancellationToken::new();
-        let running = tokio::spawn(worker.run(stop.clone()));
+        let running = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
         self.until_no_job_is_open().await;
         stop.cancel();
         running.await.unwrap();
@@ -343,6 +343,11 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         drop(self.server.stop(false));
     }
+}
+
+/// A worker that serves every queue, `concurrency` jobs of each at once, with 10 s to finish.
+pub fn worker_config(concurrency: usize) -> WorkerConfig {
+    WorkerConfig { concurrency, queues: None, grace: Duration::from_secs(10) }
 }
 
 /// Sends a request and reads the answer as JSON; a body that is none comes as a string.

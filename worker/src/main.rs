@@ -22,13 +22,13 @@ async fn main() -> anyhow::Result<()> {
     let probes = tokio::net::TcpListener::bind(telemetry.address)
         .await
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
-    let stop = shutdown::on_signal()?;
+    let shutdown = shutdown::on_signal()?;
     let probes_stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
     tracing::info!(model = %embedder.model(), metrics = %telemetry.address, "worker.started");
 
     let registry = worker::registry(&worker::Context { database: database.clone(), embedder });
-    Worker::new(database.clone(), store, registry, config.concurrency, config.grace).run(stop).await;
+    Worker::new(database.clone(), store, registry, config).run(shutdown.stop, shutdown.at_once).await;
     probes_stop.cancel();
     probes.await?;
     database.close().await;

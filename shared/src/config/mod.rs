@@ -7,6 +7,8 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time:
 
 use secrecy::SecretString;
 
+use crate::queue::Queue;
+
 /// A variable that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -176,6 +178,9 @@ impl ApiConfig {
 pub struct WorkerConfig {
     /// `WORKER_CONCURRENCY`: how many jobs of each queue run at once. Default 4.
     pub concurrency: usize,
+    /// `WORKER_QUEUES`: the queues that this process serves, separated by commas, each with how many jobs run at once where
+    /// that is not `WORKER_CONCURRENCY`: `embeddings=2,maintenance`. Default: every queue.
+    pub queues: Option<Vec<(Queue, Option<usize>)>>,
     /// `WORKER_GRACE_SECONDS`: how long running jobs may take to finish after SIGTERM before they are handed back. Default 20.
     pub grace: Duration,
 }
@@ -183,8 +188,37 @@ pub struct WorkerConfig {
 impl WorkerConfig {
     /// Reads the section.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self { concurrency: value_or("WORKER_CONCURRENCY", 4)?, grace: seconds_or("WORKER_GRACE_SECONDS", 20)? })
+        let queues = optional("WORKER_QUEUES")?.map(|text| served_queues(&text)).transpose();
+        Ok(Self {
+            concurrency: value_or("WORKER_CONCURRENCY", NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN))?.get(),
+            queues: queues.map_err(|problem| ConfigError::Invalid { variable: "WORKER_QUEUES", problem })?,
+            grace: seconds_or("WORKER_GRACE_SECONDS", 20)?,
+        })
     }
+
+    /// How many jobs of a queue run at once here; `None`: this process does not serve it.
+    pub fn concurrency_of(&self, queue: Queue) -> Option<usize> {
+        let Some(queues) = &self.queues else { return Some(self.concurrency) };
+        queues.iter().find(|(served, _)| *served == queue).map(|(_, at_once)| at_once.unwrap_or(self.concurrency))
+    }
+}
+
+fn served_queues(text: &str) -> Result<Vec<(Queue, Option<usize>)>, String> {
+    text.split(',')
+        .map(|part| {
+            let (name, at_once) = part.split_once('=').map_or((part, None), |(name, at_once)| (name, Some(at_once)));
+            let queue = Queue::from_name(name.trim()).ok_or_else(|| {
+                let names: Vec<&str> = Queue::ALL.iter().map(|queue| queue.name()).collect();
+                format!("`{}` is not a queue; the queues are {}", name.trim(), names.join(", "))
+            })?;
+            let at_once = at_once
+                .map(|n| {
+                    n.trim().parse::<NonZeroUsize>().map_err(|_| format!("`{}` is not a number above 0", n.trim()))
+                })
+                .transpose()?;
+            Ok((queue, at_once.map(NonZeroUsize::get)))
+        })
+        .collect()
 }
 
 /// Which embedding model to use.

@@ -2,18 +2,29 @@
 
 use std::sync::LazyLock;
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use crate::telemetry::metrics::{counter, counters, gauges, histograms};
+use super::{Queue, outbox::OutboxCounts, store::Depths};
+use crate::telemetry::metrics::{counter, counters, float_gauges, gauges, histograms};
 
 pub(super) static RELAYED: LazyLock<IntCounter> =
     LazyLock::new(|| counter("helpcenter_jobs_relayed_total", "Jobs sent from the outbox to Redis."));
 pub(super) static RELAY_FAILURES: LazyLock<IntCounter> =
     LazyLock::new(|| counter("helpcenter_relay_failures_total", "Rounds of the relay that ended in an error."));
+pub(super) static STARTED: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("helpcenter_jobs_started_total", "Attempts that were begun.", &["queue", "job_name"]));
+pub(super) static WAIT: LazyLock<HistogramVec> = LazyLock::new(|| {
+    histograms(
+        "helpcenter_job_wait_seconds",
+        "From when a job could have run to when its attempt began.",
+        &["queue", "job_name"],
+        &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 3600.0],
+    )
+});
 pub(super) static FINISHED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
         "helpcenter_jobs_finished_total",
-        "Attempts by how they ended: done, retry, dead, lease_lost, handed_back.",
+        "Attempts by how they ended: done, retry, dead, cancelled, lease_lost, handed_back.",
         &["queue", "job_name", "outcome"],
     )
 });
@@ -31,3 +42,26 @@ pub(super) static TAKEN_OVER: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub(super) static DEPTH: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauges("helpcenter_queue_jobs", "Jobs by state: unrelayed, waiting, delayed, leased, dead.", &["queue", "state"])
 });
+static OLDEST: LazyLock<GaugeVec> = LazyLock::new(|| {
+    float_gauges("helpcenter_queue_oldest_seconds", "How long the oldest waiting job has waited.", &["queue"])
+});
+static RELAY_LAG: LazyLock<GaugeVec> = LazyLock::new(|| {
+    float_gauges("helpcenter_relay_lag_seconds", "Age of the oldest job that was not sent to Redis yet.", &["queue"])
+});
+
+pub(super) fn set_depths(queue: Queue, depths: &Depths) {
+    for (state, count) in [("waiting", depths.waiting), ("delayed", depths.delayed), ("leased", depths.leased)] {
+        DEPTH.with_label_values(&[queue.name(), state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    OLDEST.with_label_values(&[queue.name()]).set(depths.oldest.unwrap_or_default().as_secs_f64());
+}
+
+pub(super) fn set_counts(counts: &[OutboxCounts]) {
+    for queue in Queue::ALL {
+        let found = counts.iter().find(|c| c.queue == queue.name());
+        let (unrelayed, dead, lag) = found.map_or((0, 0, 0.0), |c| (c.unrelayed, c.dead, c.relay_lag_seconds));
+        DEPTH.with_label_values(&[queue.name(), "unrelayed"]).set(unrelayed);
+        DEPTH.with_label_values(&[queue.name(), "dead"]).set(dead);
+        RELAY_LAG.with_label_values(&[queue.name()]).set(lag);
+    }
+}

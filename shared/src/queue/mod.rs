@@ -11,12 +11,14 @@
 //!
 //! Only this module and the worker know apalis.
 
+pub mod admin;
 mod backend;
 mod connection;
 mod metrics;
 mod outbox;
 pub mod relay;
 mod store;
+mod wake;
 pub mod worker;
 
 use std::{fmt, time::Duration};
@@ -24,8 +26,8 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-pub use outbox::{OutboxCounts, counts, enqueue};
-pub use store::{QueueStore, RedisError};
+pub use outbox::{OutboxCounts, counts, enqueue, enqueue_all, enqueue_at};
+pub use store::{Depths, QueueStore, RedisError};
 
 /// A kind of work with its own workers, so that slow work never blocks fast work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,9 +50,51 @@ impl Queue {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The queue of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|queue| queue.name() == name)
     }
+}
+
+/// Which of a queue's jobs start first. A job never waits for one of a lower priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// Somebody is waiting for it.
+    High,
+    /// The usual.
+    #[default]
+    Normal,
+    /// Whenever there is nothing else to do.
+    Low,
+}
+
+impl Priority {
+    /// As rows and keys have it: 0 runs first.
+    pub(crate) fn level(self) -> i16 {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+}
+
+/// How many jobs of a type may start: `starts` within `per`, evenly spread after a burst of at most `starts`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub starts: u32,
+    /// In which time.
+    pub per: Duration,
+}
+
+/// The rates of a type of job across all workers. A job that is held back neither fails nor uses an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimit {
+    /// For all tenants together.
+    pub overall: Option<Rate>,
+    /// For each tenant.
+    pub per_tenant: Option<Rate>,
 }
 
 impl fmt::Display for Queue {
@@ -88,6 +132,14 @@ pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     const MAX_ATTEMPTS: u32 = 10;
     /// The waits between attempts.
     const BACKOFF: Backoff = Backoff { base: Duration::from_secs(2), max: Duration::from_secs(600) };
+
+    /// How fast jobs of this type may start. `None`: as fast as there are workers.
+    const RATE_LIMIT: Option<RateLimit> = None;
+
+    /// Which jobs of the queue start first.
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
 
     /// While a job with this key is open, enqueueing another returns the first one's id. `None`: never unique.
     fn unique_key(&self) -> Option<String> {

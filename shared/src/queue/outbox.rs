@@ -2,26 +2,75 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::{Job, JobId};
+use super::{Job, JobId, Queue};
 use crate::{
     db::{Database, TenantTx},
     tenancy::TenantId,
 };
 
+/// How many jobs are written by one statement.
+const ENQUEUE_BATCH: usize = 1000;
+
 /// Enqueues a job in the caller's transaction: it runs once the transaction commits, and never if it does not.
 ///
 /// With a unique key that an open job has already, nothing is written and that job's id is returned.
 pub async fn enqueue<J: Job>(tx: &mut TenantTx, job: &J) -> Result<JobId, sqlx::Error> {
-    let payload = serde_json::to_value(job).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    insert(tx, job, None).await
+}
+
+/// Like [`enqueue`], for a job that is to start at a time or later.
+pub async fn enqueue_at<J: Job>(tx: &mut TenantTx, job: &J, run_at: DateTime<Utc>) -> Result<JobId, sqlx::Error> {
+    insert(tx, job, Some(run_at)).await
+}
+
+/// Like [`enqueue`] for many jobs, a thousand in one statement. Returns how many were written: jobs whose unique key an open
+/// job has already, or one before them in `jobs`, are left out.
+pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let mut written = 0;
+    for batch in jobs.chunks(ENQUEUE_BATCH) {
+        let payloads = batch.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<Option<String>> = batch.iter().map(Job::unique_key).collect();
+        let priorities: Vec<i16> = batch.iter().map(|job| job.priority().level()).collect();
+        let inserted = sqlx::query!(
+            "insert into outbox (tenant_id, queue, job, max_attempts, is_limited, payload, unique_key, priority)
+             select $1, $2, $3, $4, $5, payload, unique_key, priority
+             from unnest($6::jsonb[], $7::text[], $8::smallint[]) with ordinality as new (payload, unique_key, priority, place)
+             order by place
+             on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing",
+            tenant,
+            J::QUEUE.name(),
+            J::NAME,
+            J::MAX_ATTEMPTS.cast_signed(),
+            J::RATE_LIMIT.is_some(),
+            &payloads,
+            &keys as &[Option<String>],
+            &priorities
+        )
+        .execute(tx.connection())
+        .await?;
+        written += inserted.rows_affected();
+    }
+    Ok(written)
+}
+
+fn payload<J: Job>(job: &J) -> Result<Value, sqlx::Error> {
+    serde_json::to_value(job).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>>) -> Result<JobId, sqlx::Error> {
+    let payload = payload(job)?;
     let unique_key = job.unique_key();
     let tenant = tx.tenant().uuid();
     loop {
         let inserted = sqlx::query_scalar!(
-            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts) values ($1, $2, $3, $4, $5, $6)
+            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, run_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()))
              on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing
              returning id",
             tenant,
@@ -29,7 +78,10 @@ pub async fn enqueue<J: Job>(tx: &mut TenantTx, job: &J) -> Result<JobId, sqlx::
             J::NAME,
             payload,
             unique_key,
-            J::MAX_ATTEMPTS.cast_signed()
+            J::MAX_ATTEMPTS.cast_signed(),
+            J::RATE_LIMIT.is_some(),
+            job.priority().level(),
+            run_at
         )
         .fetch_optional(tx.connection())
         .await?;
@@ -51,52 +103,45 @@ pub async fn enqueue<J: Job>(tx: &mut TenantTx, job: &J) -> Result<JobId, sqlx::
     }
 }
 
-/// A job as relay and worker see it.
+/// A job as the relay sends it to Redis.
 #[derive(Debug, Clone)]
-pub(super) struct OpenJob {
+pub(super) struct Dispatch {
     pub(super) id: Uuid,
-    pub(super) tenant: TenantId,
-    pub(super) queue: String,
-    pub(super) job: String,
-    pub(super) payload: Value,
-    pub(super) attempts: i32,
-    pub(super) max_attempts: i32,
-    pub(super) run_at: chrono::DateTime<chrono::Utc>,
+    /// Where it waits: `priority:tenant`, and `:job` for a type of job that has a rate limit.
+    pub(super) lane: String,
+    /// The tenant's share while others wait too.
+    pub(super) weight: i16,
+    pub(super) run_at: DateTime<Utc>,
 }
 
-/// Maps a row of a function that returns `setof outbox`, whose columns PostgreSQL reports as nullable.
-macro_rules! open_jobs {
+/// Maps a row of `outbox_relay` or `outbox_relayed_page`, whose columns PostgreSQL reports as nullable.
+macro_rules! dispatches {
     ($connection:expr, $sql:literal $(, $argument:expr)*) => {
         sqlx::query!($sql $(, $argument)*).fetch_all($connection).await.map(|rows| {
             rows.into_iter()
-                .map(|r| OpenJob {
-                    id: r.id,
-                    tenant: TenantId::new(r.tenant_id),
-                    queue: r.queue,
-                    job: r.job,
-                    payload: r.payload,
-                    attempts: r.attempts,
-                    max_attempts: r.max_attempts,
-                    run_at: r.run_at,
+                .map(|r| {
+                    let lane = format!("{}:{}", r.priority, r.tenant_id);
+                    let lane = if r.is_limited { format!("{lane}:{}", r.job) } else { lane };
+                    Dispatch { id: r.id, lane, weight: r.weight, run_at: r.run_at }
                 })
                 .collect::<Vec<_>>()
         })
     };
 }
 
-/// Locks up to `batch` jobs that were not relayed yet, until the transaction ends.
-pub(super) async fn claim(connection: &mut PgConnection, batch: i32) -> Result<Vec<OpenJob>, sqlx::Error> {
-    open_jobs!(
+/// Marks up to `batch` jobs of a queue as relayed, oldest first. Empty too while another relay has the queue.
+pub(super) async fn relay(
+    connection: &mut PgConnection,
+    queue: Queue,
+    batch: i32,
+) -> Result<Vec<Dispatch>, sqlx::Error> {
+    dispatches!(
         connection,
-        r#"select id as "id!", tenant_id as "tenant_id!", queue as "queue!", job as "job!", payload as "payload!",
-                  attempts as "attempts!", max_attempts as "max_attempts!", run_at as "run_at!" from outbox_claim($1)"#,
+        r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", priority as "priority!",
+                  is_limited as "is_limited!", run_at as "run_at!", weight as "weight!" from outbox_relay($1, $2)"#,
+        queue.name(),
         batch
     )
-}
-
-pub(super) async fn mark_relayed(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
-    sqlx::query!("select outbox_mark_relayed($1)", ids).execute(connection).await?;
-    Ok(())
 }
 
 /// Makes every open job due for the relay again; returns how many that were.
@@ -107,87 +152,169 @@ pub(super) async fn forget_relayed(connection: &mut PgConnection) -> Result<i64,
 /// Open jobs that were relayed at least `older_than` ago, by id after `after`.
 pub(super) async fn relayed_page(
     connection: &mut PgConnection,
+    queue: Queue,
     after: Uuid,
     older_than: Duration,
     batch: i32,
-) -> Result<Vec<OpenJob>, sqlx::Error> {
+) -> Result<Vec<Dispatch>, sqlx::Error> {
     let older_than = PgInterval::try_from(older_than).map_err(sqlx::Error::Encode)?;
-    open_jobs!(
+    dispatches!(
         connection,
-        r#"select id as "id!", tenant_id as "tenant_id!", queue as "queue!", job as "job!", payload as "payload!",
-                  attempts as "attempts!", max_attempts as "max_attempts!", run_at as "run_at!"
-           from outbox_relayed_page($1, $2, $3)"#,
+        r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", priority as "priority!",
+                  is_limited as "is_limited!", run_at as "run_at!", weight as "weight!"
+           from outbox_relayed_page($1, $2, $3, $4)"#,
+        queue.name(),
         after,
         older_than,
         batch
     )
 }
 
-/// The given jobs, where they are still open.
-pub(super) async fn open(database: &Database, ids: &[Uuid]) -> Result<Vec<OpenJob>, sqlx::Error> {
-    let mut transaction = database.untenanted().await?;
-    open_jobs!(
-        &mut *transaction,
-        r#"select id as "id!", tenant_id as "tenant_id!", queue as "queue!", job as "job!", payload as "payload!",
-                  attempts as "attempts!", max_attempts as "max_attempts!", run_at as "run_at!" from outbox_open($1)"#,
-        ids
-    )
+/// A job whose attempt begins.
+#[derive(Debug, Clone)]
+pub(super) struct Started {
+    pub(super) id: Uuid,
+    pub(super) tenant: TenantId,
+    pub(super) job: String,
+    pub(super) payload: Value,
+    /// Begun so far, this one included.
+    pub(super) attempts: i32,
+    pub(super) max_attempts: i32,
+    pub(super) is_cancelled: bool,
+    /// From when it could have run to when it did.
+    pub(super) waited: Duration,
 }
 
-/// Removes a finished job's row. One that is gone already is no error.
-pub(super) async fn finish(database: &Database, tenant: TenantId, id: Uuid) -> Result<(), sqlx::Error> {
-    let mut tx = database.tenant(tenant).await?;
-    sqlx::query!("delete from outbox where tenant_id = $1 and id = $2", tenant.uuid(), id)
-        .execute(tx.connection())
+/// Begins an attempt of each of the jobs under a lease; those that have ended are left out.
+pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Result<Vec<Started>, sqlx::Error> {
+    let mut transaction = database.registry().await?;
+    let rows = sqlx::query!(
+        r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", payload as "payload!", attempts as "attempts!",
+                  max_attempts as "max_attempts!", cancelled_at is not null as "is_cancelled!", run_at as "run_at!",
+                  started_at as "started_at!"
+           from outbox_start($1, $2)"#,
+        ids,
+        lease
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Started {
+            id: r.id,
+            tenant: TenantId::new(r.tenant_id),
+            job: r.job,
+            payload: r.payload,
+            attempts: r.attempts,
+            max_attempts: r.max_attempts,
+            is_cancelled: r.is_cancelled,
+            waited: (r.started_at - r.run_at).to_std().unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// How an attempt ended that is not tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Done,
+    Cancelled,
+}
+
+impl Ending {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An attempt that is to be recorded as ended.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    pub(super) id: Uuid,
+    pub(super) lease: Uuid,
+    pub(super) ending: Ending,
+    pub(super) result: Option<Value>,
+}
+
+/// Records endings; returns the jobs whose leases were still the ones to say so.
+pub(super) async fn finish(database: &Database, finished: &[Finished]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let ids: Vec<Uuid> = finished.iter().map(|f| f.id).collect();
+    let leases: Vec<Uuid> = finished.iter().map(|f| f.lease).collect();
+    let endings: Vec<String> = finished.iter().map(|f| f.ending.name().to_owned()).collect();
+    let results: Vec<Option<Value>> = finished.iter().map(|f| f.result.clone()).collect();
+    let mut connection = database.registry().await?;
+    sqlx::query_scalar!(
+        r#"select id as "id!" from outbox_finish($1, $2, $3, $4) as id"#,
+        &ids,
+        &leases,
+        &endings,
+        &results as &[Option<Value>]
+    )
+    .fetch_all(&mut *connection)
+    .await
+}
+
+/// Records a failed attempt: tried again after `again_in`, or a dead letter. False: it was not this lease's to say.
+pub(super) async fn fail(
+    database: &Database,
+    id: Uuid,
+    lease: Uuid,
+    error: &str,
+    again_in: Option<Duration>,
+) -> Result<bool, sqlx::Error> {
+    let again_in = again_in.map(whole_millis).map(PgInterval::try_from).transpose().map_err(sqlx::Error::Encode)?;
+    let mut connection = database.registry().await?;
+    let failed = sqlx::query_scalar!(
+        "select outbox_fail($1, $2, $3, now() + $4::interval)",
+        id,
+        lease,
+        shortened(error),
+        again_in
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(failed.unwrap_or(false))
+}
+
+/// Takes back that attempts were begun.
+pub(super) async fn hand_back(database: &Database, ids: &[Uuid], lease: Uuid) -> Result<(), sqlx::Error> {
+    let mut connection = database.registry().await?;
+    sqlx::query!("select outbox_hand_back($1, $2)", ids, lease).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// Which of these jobs somebody wants to end.
+pub(super) async fn cancelled(database: &Database, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let mut connection = database.registry().await?;
+    sqlx::query_scalar!(r#"select id as "id!" from outbox_cancelled($1) as id"#, ids).fetch_all(&mut *connection).await
+}
+
+/// The names of the queues that are paused.
+pub(super) async fn paused(database: &Database) -> Result<Vec<String>, sqlx::Error> {
+    let mut connection = database.registry().await?;
+    sqlx::query_scalar!("select queue from paused_queues").fetch_all(&mut *connection).await
+}
+
+/// Forgets up to `batch` finished jobs of a queue that are older than `keep_for` or beyond the latest `keep`.
+pub(super) async fn trim(
+    database: &Database,
+    queue: Queue,
+    keep_for: Duration,
+    keep: i32,
+    batch: i32,
+) -> Result<i64, sqlx::Error> {
+    let keep_for = PgInterval::try_from(keep_for).map_err(sqlx::Error::Encode)?;
+    let mut connection = database.registry().await?;
+    let trimmed = sqlx::query_scalar!("select finished_jobs_trim($1, $2, $3, $4)", queue.name(), keep_for, keep, batch)
+        .fetch_one(&mut *connection)
         .await?;
-    tx.commit().await
-}
-
-/// Keeps what a failed attempt said, so that it survives Redis.
-pub(super) async fn record_failure(
-    database: &Database,
-    tenant: TenantId,
-    id: Uuid,
-    attempts: i32,
-    error: &str,
-) -> Result<(), sqlx::Error> {
-    let mut tx = database.tenant(tenant).await?;
-    sqlx::query!(
-        "update outbox set attempts = $3, last_error = $4 where tenant_id = $1 and id = $2 and dead_at is null",
-        tenant.uuid(),
-        id,
-        attempts,
-        shortened(error)
-    )
-    .execute(tx.connection())
-    .await?;
-    tx.commit().await
-}
-
-/// Turns a job into a dead letter: it stays here with its error and is never relayed again.
-pub(super) async fn bury(
-    database: &Database,
-    tenant: TenantId,
-    id: Uuid,
-    attempts: i32,
-    error: &str,
-) -> Result<(), sqlx::Error> {
-    let mut tx = database.tenant(tenant).await?;
-    sqlx::query!(
-        "update outbox set attempts = $3, last_error = $4, dead_at = now()
-         where tenant_id = $1 and id = $2 and dead_at is null",
-        tenant.uuid(),
-        id,
-        attempts,
-        shortened(error)
-    )
-    .execute(tx.connection())
-    .await?;
-    tx.commit().await
+    Ok(trimmed.unwrap_or(0))
 }
 
 /// How many jobs of a queue are where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct OutboxCounts {
     /// The queue's name.
     pub queue: String,
@@ -197,23 +324,37 @@ pub struct OutboxCounts {
     pub relayed: i64,
     /// Given up.
     pub dead: i64,
+    /// For how long the oldest unrelayed job has waited for the relay, in seconds; 0 when there is none.
+    pub relay_lag_seconds: f64,
 }
 
 /// Counts the open and dead jobs of all tenants; queues without any are not listed.
 pub async fn counts(database: &Database) -> Result<Vec<OutboxCounts>, sqlx::Error> {
     let mut transaction = database.untenanted().await?;
     let rows = sqlx::query!(
-        r#"select queue as "queue!", waiting as "waiting!", relayed as "relayed!", dead as "dead!" from outbox_counts()"#
+        r#"select queue as "queue!", unrelayed as "unrelayed!", relayed as "relayed!", dead as "dead!",
+                  relay_lag_seconds as "relay_lag_seconds!" from outbox_counts()"#
     )
     .fetch_all(&mut *transaction)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|r| OutboxCounts { queue: r.queue, unrelayed: r.waiting, relayed: r.relayed, dead: r.dead })
+        .map(|r| OutboxCounts {
+            queue: r.queue,
+            unrelayed: r.unrelayed,
+            relayed: r.relayed,
+            dead: r.dead,
+            relay_lag_seconds: r.relay_lag_seconds,
+        })
         .collect())
 }
 
-/// An error's text as it is kept: enough to understand it, never a page.
+/// An error's text as it is kept: enough to understand it, never a page, and without what PostgreSQL cannot store.
 fn shortened(error: &str) -> String {
-    error.chars().take(2000).collect()
+    error.chars().filter(|c| *c != '\0').take(2000).collect()
+}
+
+/// PostgreSQL's intervals have microseconds, and refuse anything finer.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,10 +1,10 @@
 //! The relay: from the outbox table to Redis, at least once.
 //!
 //! Woken by NOTIFY when a transaction with jobs commits, and by the clock in case a notification was missed. Several
-//! relays share the work (`for update skip locked`). Pushing is idempotent by id, so a relay that dies between push and
-//! commit does no harm.
+//! relays share the work, one queue each at a time, so that the jobs of a queue arrive in the order in which they were
+//! written. Pushing is idempotent by id, so a relay that dies between push and commit does no harm.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -12,13 +12,17 @@ use uuid::Uuid;
 use super::{Queue, QueueStore, RedisError, metrics, outbox};
 use crate::db::Database;
 
-const BATCH: i32 = 500;
+const BATCH: u16 = 500;
 /// How long to wait for a notification before looking anyway.
 const POLL: Duration = Duration::from_secs(1);
 /// How often a page of long-relayed jobs is checked against Redis, and how old they must be.
 const AUDIT_EVERY: Duration = Duration::from_secs(15);
 const AUDIT_AGE: Duration = Duration::from_secs(60);
 const AUDIT_PAGE: i32 = 1000;
+/// How long, and how many of each queue, finished jobs are kept to look back at; how many are forgotten at once.
+const KEEP_FINISHED_FOR: Duration = Duration::from_secs(3 * 24 * 3600);
+const KEEP_FINISHED: i32 = 10_000;
+const TRIM_BATCH: i32 = 50_000;
 
 /// Why a round of the relay ended early; the next one tries again.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +69,7 @@ pub async fn audit(database: &Database, store: &QueueStore, older_than: Duration
     let mut missing = 0;
     loop {
         missing += relay.audit_page(older_than).await?;
-        if relay.audit_after.is_nil() {
+        if relay.audit_queue == 0 && relay.audit_after.is_nil() {
             return Ok(missing);
         }
     }
@@ -74,13 +78,15 @@ pub async fn audit(database: &Database, store: &QueueStore, older_than: Duration
 struct Relay {
     database: Database,
     store: QueueStore,
+    /// Where the audit goes on: a place in `Queue::ALL`, and the last job seen of that queue.
+    audit_queue: usize,
     audit_after: Uuid,
     audited_at: tokio::time::Instant,
 }
 
 impl Relay {
     fn new(database: Database, store: QueueStore) -> Self {
-        Self { database, store, audit_after: Uuid::nil(), audited_at: tokio::time::Instant::now() }
+        Self { database, store, audit_queue: 0, audit_after: Uuid::nil(), audited_at: tokio::time::Instant::now() }
     }
 
     async fn serve(&mut self, failures: &mut u32) -> Result<std::convert::Infallible, RelayError> {
@@ -91,6 +97,9 @@ impl Relay {
             self.drain().await?;
             if self.audited_at.elapsed() >= AUDIT_EVERY {
                 self.audit_page(AUDIT_AGE).await?;
+                for queue in Queue::ALL {
+                    outbox::trim(&self.database, queue, KEEP_FINISHED_FOR, KEEP_FINISHED, TRIM_BATCH).await?;
+                }
                 self.audited_at = tokio::time::Instant::now();
             }
             if std::mem::take(failures) > 0 {
@@ -122,49 +131,50 @@ impl Relay {
 
     async fn drain(&self) -> Result<usize, RelayError> {
         let mut relayed = 0;
-        loop {
-            let mut transaction = self.database.untenanted().await?;
-            let jobs = outbox::claim(&mut transaction, BATCH).await?;
-            if jobs.is_empty() {
-                return Ok(relayed);
+        let mut queues = Queue::ALL.to_vec();
+        // In turn, so that no queue waits for the backlog of another.
+        while !queues.is_empty() {
+            let mut unfinished = Vec::with_capacity(queues.len());
+            for queue in queues {
+                let count = self.relay_batch(queue).await?;
+                relayed += count;
+                if count == usize::from(BATCH) {
+                    unfinished.push(queue);
+                }
             }
-            self.push(&jobs).await?;
-            let ids: Vec<Uuid> = jobs.iter().map(|job| job.id).collect();
-            outbox::mark_relayed(&mut transaction, &ids).await?;
-            transaction.commit().await?;
-            metrics::RELAYED.inc_by(ids.len() as u64);
-            relayed += ids.len();
+            queues = unfinished;
         }
+        Ok(relayed)
+    }
+
+    async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
+        let mut transaction = self.database.untenanted().await?;
+        let jobs = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
+        if !jobs.is_empty() {
+            self.store.push(queue, &jobs).await?;
+            transaction.commit().await?;
+            metrics::RELAYED.inc_by(jobs.len() as u64);
+        }
+        Ok(jobs.len())
     }
 
     /// Makes sure that Redis knows the next page of jobs that were relayed a while ago: a part of its memory may be lost as
     /// well, such as the last second before a crash. Returns how many it did not know.
     async fn audit_page(&mut self, older_than: Duration) -> Result<usize, RelayError> {
+        let queue = Queue::ALL[self.audit_queue];
         let mut transaction = self.database.untenanted().await?;
-        let jobs = outbox::relayed_page(&mut transaction, self.audit_after, older_than, AUDIT_PAGE).await?;
+        let jobs = outbox::relayed_page(&mut transaction, queue, self.audit_after, older_than, AUDIT_PAGE).await?;
         drop(transaction);
-        self.audit_after = jobs.last().map_or(Uuid::nil(), |job| job.id);
-        let missing = self.push(&jobs).await?;
+        let missing = self.store.push(queue, &jobs).await?;
+        if let Some(last) = jobs.last() {
+            self.audit_after = last.id;
+        } else {
+            self.audit_after = Uuid::nil();
+            self.audit_queue = (self.audit_queue + 1) % Queue::ALL.len();
+        }
         if missing > 0 {
-            tracing::warn!(jobs = missing, "queue.relay.jobs_were_missing_in_redis: they were sent again");
+            tracing::warn!(%queue, jobs = missing, "queue.relay.jobs_were_missing_in_redis: they were sent again");
         }
         Ok(missing)
-    }
-
-    async fn push(&self, jobs: &[outbox::OpenJob]) -> Result<usize, RedisError> {
-        let mut by_queue: HashMap<Queue, Vec<&outbox::OpenJob>> = HashMap::new();
-        for job in jobs {
-            if let Some(queue) = Queue::from_name(&job.queue) {
-                by_queue.entry(queue).or_default().push(job);
-            } else {
-                // Written by a newer release: a newer relay will send it after the audit finds it.
-                tracing::error!(queue = %job.queue, job.id = %job.id, "queue.relay.unknown_queue");
-            }
-        }
-        let mut new = 0;
-        for (queue, jobs) in by_queue {
-            new += self.store.push(queue, &jobs).await?;
-        }
-        Ok(new)
     }
 }

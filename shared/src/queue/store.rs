@@ -5,10 +5,18 @@
 //!
 //! | key | type | what |
 //! |---|---|---|
-//! | `prefix:{queue}:waiting` | list | ids in the order in which they run |
+//! | `prefix:{queue}:job:ID` | hash | lane, state, since (ms), token of the holder |
+//! | `prefix:{queue}:lane:LANE` | list | ids in the order in which they run; may name jobs that are elsewhere by now |
+//! | `prefix:{queue}:ring:PRIORITY` | sorted set | lanes that may have something, by pass |
+//! | `prefix:{queue}:left:PRIORITY` | sorted set | lanes that left the ring with a pass ahead of the clock |
+//! | `prefix:{queue}:clock` | hash | by priority, the pass of the latest turn |
+//! | `prefix:{queue}:weights` | hash | by lane, where not 1 |
+//! | `prefix:{queue}:throttled` | sorted set | lanes held back by a rate limit, by when they may go on |
+//! | `prefix:{queue}:limit:JOB[:TENANT]` | string | the rate limiter's clock (µs), expiring by itself |
 //! | `prefix:{queue}:delayed` | sorted set | ids by when they are due |
 //! | `prefix:{queue}:leased` | sorted set | ids by when their lease ends |
-//! | `prefix:{queue}:job:ID` | hash | tenant, attempts, max_attempts, token of the holder |
+//! | `prefix:{queue}:counts` | hash | how many wait |
+//! | `prefix:{queue}:wake` | channel | published to when something new waits |
 //! | `prefix:incarnation` | string | set by the relay; missing after Redis lost its memory |
 
 use std::{sync::LazyLock, time::Duration};
@@ -17,23 +25,35 @@ use redis::{AsyncCommands as _, Script, aio::ConnectionManagerConfig};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::{Queue, connection::Connection, outbox::OpenJob};
+use super::{Queue, RateLimit, connection::Connection, outbox::Dispatch};
 use crate::config::QueueConfig;
 
 pub use redis::RedisError;
 
-static PUSH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/push.lua")));
-static TAKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/take.lua")));
-static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
-static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/settle.lua")));
-static TAKE_OVER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/take_over.lua")));
+/// A script with what all of them share before it.
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("scripts/lanes.lua"), include_str!($file))))
+    };
+}
 
+static PUSH: LazyLock<Script> = script!("scripts/push.lua");
+static TAKE: LazyLock<Script> = script!("scripts/take.lua");
+static RENEW: LazyLock<Script> = script!("scripts/renew.lua");
+static SETTLE: LazyLock<Script> = script!("scripts/settle.lua");
+static TAKE_OVER: LazyLock<Script> = script!("scripts/take_over.lua");
+static DROP: LazyLock<Script> = script!("scripts/drop.lua");
+static DEPTHS: LazyLock<Script> = script!("scripts/depths.lua");
+
+/// How long making a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many expired leases one call takes over.
 const TAKE_OVER_BATCH: usize = 100;
 
 /// The queues in Redis. Cheap to clone; reconnects by itself.
 #[derive(Clone)]
 pub struct QueueStore {
+    client: redis::Client,
     connection: Connection,
     prefix: String,
     lease: Duration,
@@ -52,32 +72,50 @@ pub(super) enum Settlement {
     Forget,
     /// Tried again after the delay.
     Delay(Duration),
-    /// Offered again after the delay, the attempt not counted.
-    Postpone(Duration),
-    /// Back to the front of the queue, the attempt not counted.
+    /// Back to the front of its lane.
     HandBack,
 }
 
-/// What was found when expired leases were looked for.
+/// What a worker got.
 #[derive(Debug, Default)]
-pub(super) struct TakenOver {
-    /// How many jobs wait again.
-    pub(super) waiting: usize,
-    /// Jobs without attempts left, now leased under the caller's token.
-    pub(super) exhausted: Vec<Uuid>,
+pub(super) struct Taken {
+    /// The jobs, now leased.
+    pub(super) ids: Vec<Uuid>,
+    /// When to ask again even if nothing is pushed: a delayed job is due then, or a rate limit allows more.
+    pub(super) again_in: Option<Duration>,
+}
+
+/// A type of job's rate limit, as the script takes it.
+#[derive(Debug, Clone)]
+pub(super) struct Limit {
+    pub(super) job: &'static str,
+    pub(super) limit: RateLimit,
+}
+
+/// How many jobs of a queue are where in Redis.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Depths {
+    /// May start now.
+    pub waiting: u64,
+    /// May start later.
+    pub delayed: u64,
+    /// At a worker.
+    pub leased: u64,
+    /// How long the oldest waiting job has waited, among those at the heads of lanes. `None`: none waits.
+    pub oldest: Option<Duration>,
 }
 
 impl QueueStore {
     /// Prepares the connection; it is made, and made again, when it is needed.
     pub fn open(config: &QueueConfig) -> Result<Self, RedisError> {
         let settings = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(Duration::from_secs(2)))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(config.redis_timeout))
             .set_number_of_retries(2)
             .set_max_delay(Duration::from_millis(500));
         let client = redis::Client::open(config.redis_url.expose_secret())?;
-        let connection = Connection::prepare(client, settings)?;
-        Ok(Self { connection, prefix: config.prefix.clone(), lease: config.lease })
+        let connection = Connection::prepare(client.clone(), settings)?;
+        Ok(Self { client, connection, prefix: config.prefix.clone(), lease: config.lease })
     }
 
     /// How long a silent worker keeps its jobs.
@@ -90,15 +128,27 @@ impl QueueStore {
         self.connection.clone().ping().await
     }
 
-    /// How many jobs of the queue wait, are delayed and are leased.
-    pub async fn depths(&self, queue: Queue) -> Result<[(&'static str, u64); 3], RedisError> {
-        let (waiting, delayed, leased): (u64, u64, u64) = redis::pipe()
-            .llen(self.key(queue, "waiting"))
-            .zcard(self.key(queue, "delayed"))
-            .zcard(self.key(queue, "leased"))
-            .query_async(&mut self.connection.clone())
-            .await?;
-        Ok([("waiting", waiting), ("delayed", delayed), ("leased", leased)])
+    /// Counts the queue.
+    pub async fn depths(&self, queue: Queue) -> Result<Depths, RedisError> {
+        let (waiting, delayed, leased, oldest): (u64, u64, u64, i64) = self.call(&DEPTHS, queue).run().await?;
+        Ok(Depths { waiting, delayed, leased, oldest: u64::try_from(oldest).ok().map(Duration::from_millis) })
+    }
+
+    /// Where the scripts of a queue say that something waits.
+    pub(super) fn wake_channel(&self, queue: Queue) -> String {
+        format!("{}:wake", self.base(queue))
+    }
+
+    /// A connection of its own that hears when something waits.
+    pub(super) async fn subscribe(&self, queues: &[Queue]) -> Result<redis::aio::PubSub, RedisError> {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, async {
+            let mut subscription = self.client.get_async_pubsub().await?;
+            for queue in queues {
+                subscription.subscribe(self.wake_channel(*queue)).await?;
+            }
+            Ok(subscription)
+        });
+        connecting.await.map_err(|_| RedisError::from((redis::ErrorKind::Io, "no answer in time")))?
     }
 
     /// Whether the server still has the memory in which this deployment's jobs were dispatched.
@@ -112,89 +162,116 @@ impl QueueStore {
     }
 
     /// Makes jobs known to the queue; those that are known already stay as they are. Returns how many were new.
-    pub(super) async fn push(&self, queue: Queue, jobs: &[&OpenJob]) -> Result<usize, RedisError> {
-        let mut call = PUSH.key(self.key(queue, "waiting"));
-        call.key(self.key(queue, "delayed")).arg(self.key(queue, "job:"));
-        for job in jobs {
-            call.arg(job.id.to_string())
-                .arg(job.tenant.to_string())
-                .arg(job.max_attempts)
-                .arg(job.attempts)
-                .arg(job.run_at.timestamp_millis());
+    pub(super) async fn push(&self, queue: Queue, jobs: &[Dispatch]) -> Result<usize, RedisError> {
+        if jobs.is_empty() {
+            return Ok(0);
         }
-        call.invoke_async(&mut self.connection.clone()).await
+        let mut call = self.call(&PUSH, queue);
+        for job in jobs {
+            call.arg(job.id.to_string()).arg(&job.lane).arg(job.weight).arg(job.run_at.timestamp_millis());
+        }
+        call.run().await
     }
 
-    /// Leases up to `count` jobs under the token: id and attempt, counted from 1.
-    pub(super) async fn take(&self, queue: Queue, count: usize, token: &str) -> Result<Vec<(Uuid, i32)>, RedisError> {
-        let taken: Vec<(String, i32)> = TAKE
-            .key(self.key(queue, "waiting"))
-            .key(self.key(queue, "delayed"))
-            .key(self.key(queue, "leased"))
-            .arg(self.key(queue, "job:"))
-            .arg(count)
-            .arg(millis(self.lease))
-            .arg(token)
-            .invoke_async(&mut self.connection.clone())
-            .await?;
-        Ok(taken.into_iter().filter_map(|(id, attempt)| Some((id.parse().ok()?, attempt))).collect())
+    /// Leases up to `count` jobs under the token.
+    pub(super) async fn take(
+        &self,
+        queue: Queue,
+        count: usize,
+        token: Uuid,
+        limits: &[Limit],
+    ) -> Result<Taken, RedisError> {
+        let mut call = self.call(&TAKE, queue);
+        call.arg(count).arg(millis(self.lease)).arg(token.to_string());
+        for Limit { job, limit } in limits {
+            call.arg(job);
+            for rate in [limit.overall, limit.per_tenant] {
+                let (interval, starts) = rate
+                    .map_or((0, 0), |rate| (rate.per.as_micros() / u128::from(rate.starts.max(1)), rate.starts.max(1)));
+                call.arg(u64::try_from(interval).unwrap_or(u64::MAX)).arg(starts);
+            }
+        }
+        let (again_ms, ids): (i64, Vec<String>) = call.run().await?;
+        Ok(Taken { ids: parsed(ids), again_in: u64::try_from(again_ms).ok().map(Duration::from_millis) })
     }
 
     /// Extends leases, each named by job and token; returns those that were lost.
-    pub(super) async fn renew(&self, queue: Queue, held: &[(Uuid, String)]) -> Result<Vec<(Uuid, String)>, RedisError> {
-        let mut call = RENEW.key(self.key(queue, "leased"));
-        call.arg(self.key(queue, "job:")).arg(millis(self.lease));
+    pub(super) async fn renew(&self, queue: Queue, held: &[(Uuid, Uuid)]) -> Result<Vec<(Uuid, Uuid)>, RedisError> {
+        let mut call = self.call(&RENEW, queue);
+        call.arg(millis(self.lease));
         for (id, token) in held {
-            call.arg(id.to_string()).arg(token);
+            call.arg(id.to_string()).arg(token.to_string());
         }
-        let lost: Vec<(String, String)> = call.invoke_async(&mut self.connection.clone()).await?;
-        Ok(lost.into_iter().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect())
+        let lost: Vec<(String, String)> = call.run().await?;
+        Ok(lost.into_iter().filter_map(|(id, token)| Some((id.parse().ok()?, token.parse().ok()?))).collect())
     }
 
-    /// Ends a lease. False: the token is stale, and nothing was changed.
+    /// Ends leases, each named by job and token. Returns for each whether it was the token's to end; where not, nothing was
+    /// changed.
     pub(super) async fn settle(
         &self,
         queue: Queue,
-        id: Uuid,
-        token: &str,
-        how: Settlement,
-    ) -> Result<bool, RedisError> {
-        let (what, delay) = match how {
-            Settlement::Forget => ("forget", Duration::ZERO),
-            Settlement::Delay(delay) => ("delay", delay),
-            Settlement::Postpone(delay) => ("postpone", delay),
-            Settlement::HandBack => ("hand_back", Duration::ZERO),
-        };
-        SETTLE
-            .key(self.key(queue, "waiting"))
-            .key(self.key(queue, "delayed"))
-            .key(self.key(queue, "leased"))
-            .key(self.key(queue, &format!("job:{id}")))
-            .arg(id.to_string())
-            .arg(token)
-            .arg(what)
-            .arg(millis(delay))
-            .invoke_async(&mut self.connection.clone())
-            .await
+        ended: &[(Uuid, Uuid, Settlement)],
+    ) -> Result<Vec<bool>, RedisError> {
+        if ended.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut call = self.call(&SETTLE, queue);
+        for (id, token, how) in ended {
+            let (what, delay) = match how {
+                Settlement::Forget => ("forget", Duration::ZERO),
+                Settlement::Delay(delay) => ("delay", *delay),
+                Settlement::HandBack => ("hand_back", Duration::ZERO),
+            };
+            call.arg(id.to_string()).arg(token.to_string()).arg(what).arg(millis(delay));
+        }
+        call.run().await
     }
 
-    /// Takes jobs away from workers whose lease ended.
-    pub(super) async fn take_over(&self, queue: Queue, token: &str) -> Result<TakenOver, RedisError> {
-        let (waiting, exhausted): (usize, Vec<String>) = TAKE_OVER
-            .key(self.key(queue, "waiting"))
-            .key(self.key(queue, "leased"))
-            .arg(self.key(queue, "job:"))
-            .arg(millis(self.lease))
-            .arg(token)
-            .arg(TAKE_OVER_BATCH)
-            .invoke_async(&mut self.connection.clone())
-            .await?;
-        Ok(TakenOver { waiting, exhausted: exhausted.into_iter().filter_map(|id| id.parse().ok()).collect() })
+    /// Takes jobs away from workers whose lease ended; returns how many.
+    pub(super) async fn take_over(&self, queue: Queue) -> Result<u64, RedisError> {
+        let mut call = self.call(&TAKE_OVER, queue);
+        call.arg(TAKE_OVER_BATCH);
+        call.run().await
     }
 
-    fn key(&self, queue: Queue, name: &str) -> String {
-        format!("{}:{{{queue}}}:{name}", self.prefix)
+    /// Forgets jobs that no worker has, as they are or will be ended by other means; returns how many.
+    pub async fn forget(&self, queue: Queue, ids: &[Uuid]) -> Result<u64, RedisError> {
+        let mut call = self.call(&DROP, queue);
+        for id in ids {
+            call.arg(id.to_string());
+        }
+        call.run().await
     }
+
+    fn base(&self, queue: Queue) -> String {
+        format!("{}:{{{queue}}}", self.prefix)
+    }
+
+    fn call<'a>(&'a self, script: &'a Script, queue: Queue) -> Call<'a> {
+        Call { script: script.key(self.base(queue)), connection: self.connection.clone() }
+    }
+}
+
+/// A script about to run on the keys of a queue.
+struct Call<'a> {
+    script: redis::ScriptInvocation<'a>,
+    connection: Connection,
+}
+
+impl Call<'_> {
+    fn arg<T: redis::ToRedisArgs>(&mut self, argument: T) -> &mut Self {
+        self.script.arg(argument);
+        self
+    }
+
+    async fn run<T: redis::FromRedisValue>(mut self) -> Result<T, RedisError> {
+        self.script.invoke_async(&mut self.connection).await
+    }
+}
+
+fn parsed(ids: Vec<String>) -> Vec<Uuid> {
+    ids.into_iter().filter_map(|id| id.parse().ok()).collect()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,8 +1,8 @@
 //! Metrics of this process, and their text form for Prometheus.
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
-    core::Collector,
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, TextEncoder, core::Collector,
 };
 
 /// A counter without labels.
@@ -15,9 +15,19 @@ pub fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(Opts::new(name, help), labels), name)
 }
 
+/// A gauge without labels.
+pub fn gauge(name: &str, help: &str) -> IntGauge {
+    registered(IntGauge::new(name, help), name)
+}
+
 /// A gauge for each combination of labels.
 pub fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(IntGaugeVec::new(Opts::new(name, help), labels), name)
+}
+
+/// A gauge of real numbers for each combination of labels.
+pub fn float_gauges(name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    registered(GaugeVec::new(Opts::new(name, help), labels), name)
 }
 
 /// A histogram for each combination of labels; `buckets` are upper bounds in the unit that the name ends with.

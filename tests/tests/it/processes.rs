@@ -12,11 +12,12 @@ use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use shared::{
-    knowledge::{IndexStatus, index_status},
-    queue::Queue,
-    scheduling,
+    knowledge::{IndexStatus, ReconcileEmbeddings, index_status},
+    queue::{Depths, Queue},
+    scheduling::{self, Template, Tick},
 };
 use tests::{Settings, TestApp, processes::Program};
+use uuid::Uuid;
 
 use crate::{
     jobs::{Knowledge, long_article},
@@ -82,7 +83,7 @@ async fn sixty_articles_are_embedded_although_workers_are_killed_and_redis_forge
     assert_eq!((status.embedded_passages, status.open_jobs, status.dead_jobs), (passages, 0, 0));
     for queue in Queue::ALL {
         eventually("Redis has forgotten every job", async || {
-            test.app.store.depths(queue).await.unwrap().iter().all(|(_, depth)| *depth == 0).then_some(())
+            (test.app.store.depths(queue).await.unwrap() == Depths::default()).then_some(())
         })
         .await;
     }
@@ -116,8 +117,8 @@ async fn a_busy_worker_that_is_told_to_stop_finishes_its_jobs_and_loses_none() {
     assert!(worker.terminate().await.success());
     assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
     assert!(index(&test).await.open_jobs > 0, "stopped while there was work");
-    let [_, _, (_, leased)] = test.app.store.depths(Queue::Embeddings).await.unwrap();
-    assert_eq!(leased, 0, "nobody has to wait for a lease");
+    let depths = test.app.store.depths(Queue::Embeddings).await.unwrap();
+    assert_eq!(depths.leased, 0, "nobody has to wait for a lease");
     test.app.run_jobs().await;
     test.assert_complete().await;
 }
@@ -130,67 +131,108 @@ async fn a_worker_with_a_job_longer_than_its_grace_period_hands_it_back_and_stop
     let worker = Program::start_with(&test.app, WORKER, &[("WORKER_GRACE_SECONDS", "1")]);
     until_embedded(&test, 1).await;
     assert!(worker.terminate().await.success());
-    let [(_, waiting), (_, delayed), (_, leased)] = test.app.store.depths(Queue::Embeddings).await.unwrap();
-    assert_eq!((waiting, delayed, leased), (1, 0, 0));
+    let depths = test.app.store.depths(Queue::Embeddings).await.unwrap();
+    assert_eq!((depths.waiting, depths.delayed, depths.leased), (1, 0, 0));
     assert_eq!(test.count("select count(*) from outbox where attempts = 0 and last_error is null").await, 1);
     test.app.run_jobs().await;
     test.assert_complete().await;
 }
 
+fn template() -> Template {
+    Template::of(&ReconcileEmbeddings {}, None).unwrap()
+}
+
 #[tokio::test]
-async fn a_tick_is_one_schedulers_however_many_ask_for_it() {
+async fn a_tick_is_made_once_however_often_it_is_asked_for_and_skips_tenants_whose_job_is_open() {
     let app = TestApp::start_with(Settings { with_model: false, ..Settings::default() }).await;
+    for tenant in ["acme", "globex"] {
+        app.db.tenant(tenant).await;
+    }
     let due: DateTime<Utc> = "2026-06-01T12:00:00Z".parse().unwrap();
+    let lead = scheduling::try_lead(&app.db.database, Uuid::new_v4(), LEASE).await.unwrap().unwrap();
     let asked = |line: &'static str, due| {
         let database = app.db.database.clone();
-        tokio::spawn(async move { scheduling::claim_tick(&database, line, due).await.unwrap() })
+        tokio::spawn(async move { scheduling::tick(&database, lead, line, due, &template()).await.unwrap() })
     };
     let mut ticks = Vec::new();
     for _ in 0..12 {
         ticks.extend([asked("a", due), asked("b", due), asked("a", due + TimeDelta::minutes(1))]);
     }
-    let mut claimed = 0;
+    let (mut made, mut jobs) = (0, 0);
     for tick in ticks {
-        claimed += usize::from(tick.await.unwrap());
+        match tick.await.unwrap() {
+            Tick::Made(tenants) => {
+                made += 1;
+                jobs += tenants;
+            }
+            Tick::MadeBefore => {}
+            Tick::NotLeading => panic!("nobody else leads"),
+        }
     }
-    assert_eq!(claimed, 3);
-    assert!(!scheduling::claim_tick(&app.db.database, "a", due).await.unwrap());
-}
-
-/// The backend whose session has the lead.
-async fn leader(test: &mut Knowledge) -> Option<i32> {
-    sqlx::query_scalar(
-        "select pid from pg_locks where locktype = 'advisory' and granted
-         and database = (select oid from pg_database where datname = current_database())",
-    )
-    .fetch_optional(&mut test.owner)
-    .await
-    .unwrap()
-}
-
-async fn next_leader(test: &mut Knowledge, after: Option<i32>) -> i32 {
-    eventually("another scheduler leads", async || leader(test).await.filter(|pid| Some(*pid) != after)).await
+    assert_eq!((made, jobs), (3, 2), "a tenant whose job is open gets no other");
+    assert_eq!(scheduling::last_tick(&app.db.database, "a").await.unwrap(), Some(due + TimeDelta::minutes(1)));
 }
 
 #[tokio::test]
-async fn when_the_leading_scheduler_dies_another_leads_within_seconds() {
+async fn a_former_leader_makes_no_tick_and_cannot_keep_the_lead() {
+    let mut test = Knowledge::start().await;
+    let database = test.app.db.database.clone();
+    let due: DateTime<Utc> = "2026-06-01T12:00:00Z".parse().unwrap();
+    let former = scheduling::try_lead(&database, Uuid::new_v4(), LEASE).await.unwrap().unwrap();
+    assert_eq!(scheduling::try_lead(&database, Uuid::new_v4(), LEASE).await.unwrap(), None, "there is one leader");
+    test.execute("update scheduler_leader set leads_until = '-infinity'").await;
+    let leader = scheduling::try_lead(&database, Uuid::new_v4(), LEASE).await.unwrap().unwrap();
+    assert!(leader.epoch() > former.epoch());
+
+    assert_eq!(scheduling::tick(&database, former, "a", due, &template()).await.unwrap(), Tick::NotLeading);
+    assert!(!scheduling::keep_leading(&database, former, LEASE).await.unwrap());
+    scheduling::resign(&database, former).await.unwrap();
+    assert!(scheduling::keep_leading(&database, leader, LEASE).await.unwrap());
+    assert_eq!(test.count("select (select count(*) from outbox) + (select count(*) from scheduler_ticks)").await, 0);
+    assert_eq!(scheduling::tick(&database, leader, "a", due, &template()).await.unwrap(), Tick::Made(1));
+    test.app.run_jobs().await;
+}
+
+/// The epoch of whoever leads; none while nobody does.
+async fn leader(test: &mut Knowledge) -> Option<i64> {
+    sqlx::query_scalar("select epoch from scheduler_leader where leads_until > now()")
+        .fetch_optional(&mut test.owner)
+        .await
+        .unwrap()
+}
+
+async fn next_leader(test: &mut Knowledge, after: i64) -> i64 {
+    eventually("another scheduler leads", async || leader(test).await.filter(|epoch| *epoch > after)).await
+}
+
+#[tokio::test]
+async fn when_the_leading_scheduler_dies_or_falls_silent_another_leads_within_seconds() {
     let mut test = Knowledge::start().await;
     let first = Program::start(&test.app, SCHEDULER);
-    let pid = next_leader(&mut test, None).await;
+    let epoch = next_leader(&mut test, 0).await;
     let second = Program::start(&test.app, SCHEDULER).ready().await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(leader(&mut test).await, Some(pid), "there is one leader");
+    assert_eq!(leader(&mut test).await, Some(epoch), "there is one leader");
 
     first.kill();
     let killed = Instant::now();
-    let pid = next_leader(&mut test, Some(pid)).await;
+    let epoch = next_leader(&mut test, epoch).await;
     assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
 
-    // The lead goes with the connection, not with the process.
-    sqlx::query("select pg_terminate_backend($1)").bind(pid).execute(&mut test.owner).await.unwrap();
-    let cut = Instant::now();
-    next_leader(&mut test, Some(pid)).await;
-    assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
+    // One that sleeps keeps its connections, and the lead only until its lease is over.
+    let third = Program::start(&test.app, SCHEDULER).ready().await;
+    signal(&second, "-STOP");
+    let stopped = Instant::now();
+    let epoch = next_leader(&mut test, epoch).await;
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    signal(&second, "-CONT");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(leader(&mut test).await, Some(epoch), "the one that slept waits now");
+
+    assert!(third.terminate().await.success());
+    let resigned = Instant::now();
+    next_leader(&mut test, epoch).await;
+    assert!(resigned.elapsed() < Duration::from_secs(3), "{:?}", resigned.elapsed());
     assert!(second.terminate().await.success());
     eventually("nobody leads", async || leader(&mut test).await.is_none().then_some(())).await;
 }

@@ -3,11 +3,13 @@
 //! Jobs here only write down that they ran, in a history that is never corrected afterwards ([`support::History`]).
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that uses them")]
 
+mod choosing;
 mod connections;
 mod crashing;
 mod enqueueing;
 mod failing;
 mod forgetting;
+mod operating;
 pub(crate) mod proxy;
 mod scripts;
 mod sharing;

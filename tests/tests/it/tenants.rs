@@ -24,13 +24,12 @@ use shared::{
     },
     tenancy::{Tenant, TenantId},
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tests::{
     Settings, TestApp, TestDatabase,
     fixture::{self, Folder},
     start_of_time,
 };
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// A rule of the schema: a query for what breaks it, and changes that do.
@@ -76,7 +75,8 @@ const RULES: &[Rule] = &[
                         ('search', 'passage_embeddings', '{helpcenter_search}', 'SELECT'),
                         ('search', 'article_tags', '{helpcenter_search}', 'SELECT'),
                         ('search', 'tags', '{helpcenter_search}', 'SELECT'),
-                        ('queue', 'outbox', '{helpcenter_queue}', 'ALL'))",
+                        ('queue', 'outbox', '{helpcenter_queue}', 'ALL'),
+                        ('queue', 'finished_jobs', '{helpcenter_queue}', 'ALL'))",
         broken_by: &["create policy staff on tags using (true)", "alter policy search on tags to public"],
     },
     Rule {
@@ -86,9 +86,11 @@ const RULES: &[Rule] = &[
         broken_by: &["create table notes (tenant_id uuid)"],
     },
     Rule {
-        says: "only the registry, the scheduler's ticks and the record of migrations belong to no tenant",
+        says: "only the registry, what schedulers and operators share and the record of migrations belong to no tenant",
         offenders: "select oid::regclass::text from stored_tables where oid not in (select oid from tenant_tables)
-                      and oid::regclass::text not in ('tenants', 'scheduler_ticks', '_sqlx_migrations')",
+                      and oid::regclass::text not in (
+                        'tenants', 'scheduler_leader', 'scheduler_lines', 'scheduler_ticks', 'paused_queues',
+                        '_sqlx_migrations')",
         broken_by: &["create table notes (body text)", "create table notes (tenant uuid) partition by hash (tenant)"],
     },
     Rule {
@@ -106,9 +108,12 @@ const RULES: &[Rule] = &[
     Rule {
         says: "the SECURITY DEFINER functions are exactly these",
         offenders: "select coalesce(listed, existing) from unnest(array[
-                        'outbox_claim(integer)', 'outbox_counts()', 'outbox_forget_relayed()',
-                        'outbox_mark_relayed(uuid[])', 'outbox_open(uuid[])',
-                        'outbox_relayed_page(uuid,interval,integer)',
+                        'finished_jobs_trim(text,interval,integer,integer)', 'outbox_cancelled(uuid[])',
+                        'outbox_counts()', 'outbox_fail(uuid,uuid,text,timestamp with time zone)',
+                        'outbox_finish(uuid[],uuid[],text[],jsonb[])', 'outbox_forget_relayed()',
+                        'outbox_hand_back(uuid[],uuid)', 'outbox_relay(text,integer)',
+                        'outbox_relayed_page(text,uuid,interval,integer)', 'outbox_start(uuid[],uuid)',
+                        'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint)',
                         'search_keyword_candidates(text[],tsquery,uuid[],text[],text,text,integer)',
                         'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,integer,integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
@@ -147,7 +152,7 @@ const RULES: &[Rule] = &[
         offenders: "select oid::regprocedure::text from pg_proc
                     where prosecdef
                       and proowner::regrole::text <> case when proname like 'search\\_%' then 'helpcenter_search'
-                                                          when proname like 'outbox\\_%' then 'helpcenter_queue' end",
+                                                          else 'helpcenter_queue' end",
         broken_by: &["alter function outbox_counts() owner to current_user"],
     },
     Rule {
@@ -213,10 +218,20 @@ const RULES: &[Rule] = &[
                         ('helpcenter_search', 'articles', 'SELECT'), ('helpcenter_search', 'passages', 'SELECT'),
                         ('helpcenter_search', 'passage_embeddings', 'SELECT'),
                         ('helpcenter_search', 'article_tags', 'SELECT'), ('helpcenter_search', 'tags', 'SELECT'),
-                        ('helpcenter_queue', 'outbox', 'SELECT'), ('helpcenter_queue', 'outbox', 'UPDATE'))",
+                        ('helpcenter_queue', 'tenants', 'SELECT'), ('helpcenter_queue', 'outbox', 'SELECT'),
+                        ('helpcenter_queue', 'outbox', 'UPDATE'), ('helpcenter_queue', 'outbox', 'INSERT'),
+                        ('helpcenter_queue', 'outbox', 'DELETE'),
+                        ('helpcenter_queue', 'finished_jobs', 'SELECT'),
+                        ('helpcenter_queue', 'finished_jobs', 'INSERT'),
+                        ('helpcenter_queue', 'finished_jobs', 'DELETE'),
+                        ('helpcenter_queue', 'scheduler_ticks', 'SELECT'),
+                        ('helpcenter_queue', 'scheduler_ticks', 'INSERT'),
+                        ('helpcenter_queue', 'scheduler_ticks', 'UPDATE'),
+                        ('helpcenter_queue', 'scheduler_leader', 'SELECT'),
+                        ('helpcenter_queue', 'scheduler_leader', 'UPDATE'))",
         broken_by: &[
             "grant select on people to helpcenter_search",
-            "grant delete on outbox to helpcenter_queue",
+            "grant insert on people to helpcenter_queue",
             "grant select on tags to public",
         ],
     },
@@ -254,11 +269,11 @@ const RULES: &[Rule] = &[
     },
     Rule {
         says: "what is unique is unique within a tenant",
-        // outbox_id_index: the job's id in Redis, made by the server as a UUID and never by a request, so that there is
+        // outbox_pkey, finished_jobs_pkey: the job's id in Redis, made by the server as a UUID and never by a request, so that there is
         // nothing to probe.
         offenders: "select i.indexrelid::regclass::text from pg_index i join tenant_tables t on t.oid = i.indrelid
                     where (i.indisunique or i.indisexclusion) and not tenant_column(t.oid) = any (i.indkey)
-                      and i.indexrelid::regclass::text <> 'outbox_id_index'",
+                      and i.indexrelid::regclass::text not in ('outbox_pkey', 'finished_jobs_pkey')",
         broken_by: &["create unique index tags_everywhere on tags (slug)", "alter table people add unique (email)"],
     },
 ];
@@ -369,6 +384,14 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
     sqlx::query(
         "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
          select tenant_id, id, 'by hand', array_fill(0.05, array[384])::vector from passages where tenant_id = $1",
+    )
+    .bind(tenant.id.uuid())
+    .execute(&mut db.owner().await)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into finished_jobs (tenant_id, id, queue, job, payload, outcome, attempts, created_at)
+         select tenant_id, uuidv7(), queue, job, payload, 'done', 1, now() from outbox where tenant_id = $1",
     )
     .bind(tenant.id.uuid())
     .execute(&mut db.owner().await)
@@ -702,20 +725,27 @@ async fn redis_holds_ids_of_jobs_under_the_deployments_prefix_and_nothing_of_a_t
     let (app, acme, ..) = waiting_job(Duration::from_secs(15)).await;
     let (mut redis, keys) = redis_keys(&app).await;
     let prefix = &app.queue_config.prefix;
+    let lane = format!("1:{}", acme.id);
     let mut jobs = 0;
     for key in keys {
         let rest = key.strip_prefix(&format!("{prefix}:")).unwrap();
-        if rest == "incarnation" || rest.ends_with("}:waiting") {
+        if rest == "incarnation" || rest.ends_with("}:counts") {
+            continue;
+        }
+        if rest.ends_with("}:ring:1") {
+            let lanes: Vec<String> =
+                redis::cmd("ZRANGE").arg(&key).arg(0).arg(-1).query_async(&mut redis).await.unwrap();
+            assert_eq!(lanes, [lane.as_str()]);
+            continue;
+        }
+        if rest.ends_with(&format!("}}:lane:{lane}")) {
             continue;
         }
         assert!(rest.contains("}:job:"), "{key} is a new kind of key: say here whose it is and what it holds");
         let fields: std::collections::BTreeMap<String, String> =
             redis::cmd("HGETALL").arg(&key).query_async(&mut redis).await.unwrap();
-        assert_eq!(fields["tenant"], acme.id.to_string(), "a job says whose it is");
-        assert!(
-            fields.keys().all(|field| ["tenant", "attempts", "max_attempts", "token"].contains(&field.as_str())),
-            "{fields:?}"
-        );
+        assert_eq!(fields["lane"], lane, "a job says whose it is");
+        assert!(fields.keys().all(|field| ["lane", "state", "since", "token"].contains(&field.as_str())), "{fields:?}");
         jobs += 1;
     }
     assert_eq!(jobs, 1);
@@ -726,10 +756,16 @@ async fn redis_holds_ids_of_jobs_under_the_deployments_prefix_and_nothing_of_a_t
 async fn a_job_runs_for_the_tenant_of_its_row_whatever_redis_says() {
     let (app, acme, globex, job) = waiting_job(Duration::from_secs(15)).await;
     let (mut redis, _) = redis_keys(&app).await;
-    let key = format!("{}:{{embeddings}}:job:{job}", app.queue_config.prefix);
-    let replaced: i64 =
-        redis::cmd("HSET").arg(&key).arg("tenant").arg(globex.id.to_string()).query_async(&mut redis).await.unwrap();
-    assert_eq!(replaced, 0, "the field was there and has another tenant now");
+    let key = |name: &str| format!("{}:{{embeddings}}:{name}", app.queue_config.prefix);
+    let (ours, theirs) = (format!("1:{}", acme.id), format!("1:{}", globex.id));
+    redis::pipe()
+        .rename(key(&format!("lane:{ours}")), key(&format!("lane:{theirs}")))
+        .hset(key(&format!("job:{job}")), "lane", &theirs)
+        .zrem(key("ring:1"), &ours)
+        .zadd(key("ring:1"), &theirs, 0)
+        .exec_async(&mut redis)
+        .await
+        .unwrap();
 
     let seen = Arc::new(Mutex::new(Vec::new()));
     let registry = Registry::new().job::<EmbedArticle, _, _>({
@@ -741,55 +777,6 @@ async fn a_job_runs_for_the_tenant_of_its_row_whatever_redis_says() {
     });
     app.run_jobs_with(app.worker_with(registry)).await;
     assert_eq!(*seen.lock().unwrap(), [acme.id]);
-}
-
-#[tokio::test]
-async fn a_job_that_killed_its_workers_is_buried_for_the_tenant_of_its_row_whatever_redis_says() {
-    let (app, acme, globex, job) = waiting_job(Duration::from_secs(1)).await;
-    let (mut redis, _) = redis_keys(&app).await;
-    let key = |name: &str| format!("{}:{{embeddings}}:{name}", app.queue_config.prefix);
-    // As after the last attempt: leased, and the lease is over.
-    redis::pipe()
-        .cmd("LREM")
-        .arg(key("waiting"))
-        .arg(0)
-        .arg(job.to_string())
-        .ignore()
-        .cmd("HSET")
-        .arg(key(&format!("job:{job}")))
-        .arg("tenant")
-        .arg(globex.id.to_string())
-        .arg("attempts")
-        .arg(10)
-        .arg("max_attempts")
-        .arg(10)
-        .ignore()
-        .cmd("ZADD")
-        .arg(key("leased"))
-        .arg(0)
-        .arg(job.to_string())
-        .ignore()
-        .exec_async(&mut redis)
-        .await
-        .unwrap();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(app.worker().run(stop.clone()));
-    let mut dead = None;
-    for _ in 0..100 {
-        dead = sqlx::query("select tenant_id from outbox where id = $1 and dead_at is not null")
-            .bind(job)
-            .fetch_optional(&mut app.db.owner().await)
-            .await
-            .unwrap();
-        if dead.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    stop.cancel();
-    running.await.unwrap();
-    let dead = dead.expect("the job became no dead letter: Redis' tenant was believed, who has no such row");
-    assert_eq!(dead.get::<Uuid, _>(0), acme.id.uuid());
 }
 
 #[tokio::test]

@@ -1,21 +1,23 @@
 -- Makes jobs known. A job that is known already is left as it is, so a repeated push is harmless.
--- KEYS  waiting, delayed
--- ARGV  prefix of job keys, then for each job: id, tenant, max attempts, failed attempts, due (ms since 1970)
+-- ARGV  for each job: id, lane, weight of its tenant, due (ms since 1970)
 -- Returns how many were new.
-local time = redis.call('time')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = math.floor(micros() / 1000)
 local new = 0
-for i = 2, #ARGV, 5 do
-  local id, due = ARGV[i], tonumber(ARGV[i + 4])
-  local job = ARGV[1] .. id
-  if redis.call('hsetnx', job, 'tenant', ARGV[i + 1]) == 1 then
-    redis.call('hset', job, 'max_attempts', ARGV[i + 2], 'attempts', ARGV[i + 3])
+for i = 1, #ARGV, 4 do
+  local id, lane, weight, due = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  if redis.call('hsetnx', base .. ':job:' .. id, 'lane', lane) == 1 then
+    if weight ~= '1' then
+      redis.call('hset', base .. ':weights', lane, weight)
+    elseif i == 1 or ARGV[i - 3] ~= lane then
+      redis.call('hdel', base .. ':weights', lane)
+    end
     if due > now then
-      redis.call('zadd', KEYS[2], due, id)
+      delay(id, ARGV[i + 3])
     else
-      redis.call('rpush', KEYS[1], id)
+      wait(id, lane, now)
     end
     new = new + 1
   end
 end
+if new > 0 then redis.call('publish', base .. ':wake', '') end
 return new

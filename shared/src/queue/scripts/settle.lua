@@ -1,23 +1,32 @@
--- Ends a lease, for the holder of its token only.
--- KEYS  waiting, delayed, leased, the job
--- ARGV  id, token, what ('forget', 'delay', 'postpone' or 'hand_back'), delay (ms)
+-- Ends leases, each for the holder of its token only.
+-- ARGV  for each job: id, token, what, delay (ms)
 --   forget     finished or a dead letter: Redis need not know it any longer
 --   delay      tried again later
---   postpone   not for this worker: offered again later, the attempt not counted
---   hand_back  not run to its end through no fault of its own: first in line again, the attempt not counted
--- Returns 1, or 0 when the token is not the holder's any more; then nothing was changed.
-if redis.call('hget', KEYS[4], 'token') ~= ARGV[2] then return 0 end
-redis.call('zrem', KEYS[3], ARGV[1])
-if ARGV[3] == 'forget' then
-  redis.call('del', KEYS[4])
-  return 1
+--   hand_back  not run to its end through no fault of its own: first in its lane again
+-- Returns for each 1, or 0 when the token is not the holder's any more; then nothing was changed.
+local now = math.floor(micros() / 1000)
+local settled, is_waiting = {}, false
+for i = 1, #ARGV, 4 do
+  local id, what = ARGV[i], ARGV[i + 2]
+  local job = base .. ':job:' .. id
+  local fields = redis.call('hmget', job, 'token', 'lane')
+  if fields[1] == ARGV[i + 1] then
+    redis.call('zrem', base .. ':leased', id)
+    if what == 'forget' then
+      redis.call('del', job)
+    else
+      redis.call('hdel', job, 'token')
+      if what == 'hand_back' then
+        wait(id, fields[2], now, 'lpush')
+        is_waiting = true
+      else
+        delay(id, now + ARGV[i + 3])
+      end
+    end
+    settled[#settled + 1] = 1
+  else
+    settled[#settled + 1] = 0
+  end
 end
-redis.call('hdel', KEYS[4], 'token')
-if ARGV[3] ~= 'delay' then redis.call('hincrby', KEYS[4], 'attempts', -1) end
-if ARGV[3] == 'hand_back' then
-  redis.call('lpush', KEYS[1], ARGV[1])
-else
-  local time = redis.call('time')
-  redis.call('zadd', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[4], ARGV[1])
-end
-return 1
+if is_waiting then redis.call('publish', base .. ':wake', '') end
+return settled

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use shared::{
-    config::{DatabaseConfig, QueueConfig},
+    config::{DatabaseConfig, QueueConfig, WorkerConfig},
     db::Database,
     queue::{
         JobError, QueueStore,
         worker::{Registry, Worker},
     },
 };
+
+use tests::worker_config;
 
 use super::{
     proxy::Proxy,
@@ -26,7 +28,7 @@ fn through(proxy: &Proxy, test: &QueueTest, registry: Registry) -> Running {
         ..test.app.queue_config.clone()
     };
     let store = QueueStore::open(&config).unwrap();
-    Running::start(Worker::new(test.app.db.database.clone(), store, registry, 4, Duration::from_secs(10)))
+    Running::start(Worker::new(test.app.db.database.clone(), store, registry, worker_config(4)))
 }
 
 /// A worker whose way to PostgreSQL leads through the proxy.
@@ -37,7 +39,7 @@ fn behind(proxy: &Proxy, test: &QueueTest, registry: Registry) -> Worker {
         ..database_config(&test.app)
     };
     let database = Database::open(&config).unwrap();
-    Worker::new(database, test.app.store.clone(), registry, 4, Duration::from_secs(10))
+    Worker::new(database, test.app.store.clone(), registry, worker_config(4))
 }
 
 #[tokio::test]
@@ -193,7 +195,7 @@ async fn connections_to_postgresql_that_are_killed_are_made_again() {
     for n in 0..60 {
         test.enqueue(&Persistent::new(format!("job {n}"))).await;
     }
-    let worker = Running::start(Worker::new(database, test.app.store.clone(), registry, 4, Duration::from_secs(10)));
+    let worker = Running::start(Worker::new(database, test.app.store.clone(), registry, worker_config(4)));
     for round in 1..=3 {
         eventually("some more jobs are done", async || (history.finished().len() >= round * 10).then_some(())).await;
         sqlx::query(
@@ -232,7 +234,8 @@ async fn a_worker_stops_although_neither_redis_nor_postgresql_answers() {
     };
     let (database, store) = (Database::open(&database).unwrap(), QueueStore::open(&queue).unwrap());
     test.enqueue(&Step::new("job")).await;
-    let worker = Running::start(Worker::new(database, store, history.waiting_at(&gate), 4, Duration::from_secs(1)));
+    let config = WorkerConfig { grace: Duration::from_secs(1), ..worker_config(4) };
+    let worker = Running::start(Worker::new(database, store, history.waiting_at(&gate), config));
     eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
     // Every statement waits now, and after a while the worker waits for one of each kind.
     sqlx::raw_sql("begin; lock table outbox in access exclusive mode").execute(&mut test.owner).await.unwrap();

@@ -87,7 +87,7 @@ async fn a_worker_that_slept_through_its_lease_can_neither_finish_nor_fail_nor_b
     tokio::time::sleep(Duration::from_millis(300)).await;
     for id in ids {
         let row = test.row(id).await.expect("the job is open until its holder has finished it");
-        assert_eq!((row.attempts, row.last_error, row.is_dead), (0, None, false));
+        assert_eq!((row.attempts, row.last_error, row.is_dead), (2, None, false));
         assert!(test.hash(id).contains_key("token"), "the second worker's lease is as it was");
     }
     assert_eq!(test.depths().await, (0, 0, 3));

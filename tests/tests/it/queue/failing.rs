@@ -40,7 +40,7 @@ async fn a_job_that_fails_is_tried_again_after_a_wait_and_then_succeeds() {
     let worker = test.run(registry);
     eventually("the third attempt runs", async || (history.started("job").len() == 3).then_some(())).await;
     let row = test.row(id.uuid()).await.unwrap();
-    assert_eq!((row.attempts, row.last_error.as_deref(), row.is_dead), (2, Some("not yet"), false));
+    assert_eq!((row.attempts, row.last_error.as_deref(), row.is_dead), (3, Some("not yet"), false));
     gate.open();
     test.app.until_no_job_is_open().await;
     worker.stop().await;
@@ -165,7 +165,6 @@ async fn a_job_that_no_worker_knows_yet_waits_for_one_that_does() {
     assert_eq!(history.finished(), once_each(["known"]));
     let row = test.row(id).await.unwrap();
     assert_eq!((row.attempts, row.is_dead), (0, false));
-    assert_eq!(test.hash(id)["attempts"], "0");
 
     test.backdate("delayed", id);
     let (attempt, mut seen) = tokio::sync::mpsc::unbounded_channel();

@@ -21,10 +21,10 @@ async fn when_redis_forgets_everything_while_jobs_wait_and_run_every_open_job_is
             Ok(())
         }
     });
-    test.enqueue(&Slow::new("delayed")).await;
+    let delayed = test.enqueue(&Slow::new("delayed")).await.uuid();
     let two_at_once = |registry| {
         let (database, store) = (test.app.db.database.clone(), test.app.store.clone());
-        Running::start(Worker::new(database, store, registry, 2, Duration::from_secs(10)))
+        Running::start(Worker::new(database, store, registry, tests::worker_config(2)))
     };
     let worker = two_at_once(registry);
     eventually("a job waits for its next attempt", async || (test.depths().await.1 == 1).then_some(())).await;
@@ -50,6 +50,8 @@ async fn when_redis_forgets_everything_while_jobs_wait_and_run_every_open_job_is
     })
     .await;
     gate.open();
+    assert!(test.delayed_until(delayed).is_some(), "the wait before the next attempt is remembered");
+    test.backdate("delayed", delayed);
     test.app.until_no_job_is_open().await;
     worker.stop().await;
     let mut keys = waiting.clone();
@@ -64,7 +66,7 @@ async fn when_redis_forgets_everything_while_jobs_wait_and_run_every_open_job_is
 
 #[tokio::test]
 async fn jobs_that_redis_forgot_one_by_one_are_sent_again_by_the_audit() {
-    let mut test = QueueTest::start().await;
+    let test = QueueTest::start().await;
     let (database, store) = (test.app.db.database.clone(), test.app.store.clone());
     let keys = ["a", "b", "c", "d", "e"];
     let mut ids = Vec::new();
@@ -74,9 +76,7 @@ async fn jobs_that_redis_forgot_one_by_one_are_sent_again_by_the_audit() {
     assert_eq!(relay::once(&database, &store).await.unwrap(), 5);
     assert_eq!(relay::audit(&database, &store, Duration::ZERO).await.unwrap(), 0);
     for id in &ids[1..3] {
-        let (waiting, job) =
-            (test.key(Queue::Maintenance, "waiting"), test.key(Queue::Maintenance, &format!("job:{id}")));
-        redis::pipe().lrem(waiting, 0, id.to_string()).del(job).exec(&mut test.redis).unwrap();
+        test.app.store.forget(Queue::Maintenance, &[*id]).await.unwrap();
     }
     assert_eq!(test.depths().await, (3, 0, 0));
     assert_eq!(relay::audit(&database, &store, Duration::from_secs(3600)).await.unwrap(), 0, "too young");

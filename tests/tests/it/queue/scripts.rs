@@ -5,19 +5,24 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::{prelude::*, sample::Index};
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-const PUSH: &str = include_str!("../../../../shared/src/queue/scripts/push.lua");
-const TAKE: &str = include_str!("../../../../shared/src/queue/scripts/take.lua");
-const RENEW: &str = include_str!("../../../../shared/src/queue/scripts/renew.lua");
-const SETTLE: &str = include_str!("../../../../shared/src/queue/scripts/settle.lua");
-const TAKE_OVER: &str = include_str!("../../../../shared/src/queue/scripts/take_over.lua");
+/// A script as the queue sends it: with what all of them share before it.
+macro_rules! script {
+    ($file:literal) => {
+        Script::new(concat!(
+            include_str!("../../../../shared/src/queue/scripts/lanes.lua"),
+            include_str!(concat!("../../../../shared/src/queue/scripts/", $file))
+        ))
+    };
+}
 
 /// Long enough never to end by itself: the tests end leases by putting them into the past.
 const LEASE_MS: u64 = 3_600_000;
 const TENANT: &str = "01900000-0000-7000-8000-000000000001";
+const OTHER: &str = "01900000-0000-7000-8000-000000000002";
 
 /// The scripts on a server, under keys of their own.
 struct Server {
@@ -25,10 +30,12 @@ struct Server {
     prefix: String,
 }
 
-/// Everything that Redis holds for a queue.
-#[derive(Debug, PartialEq, Eq)]
+/// Everything that Redis holds for a queue, but for the limits.
+#[derive(Debug, PartialEq)]
 struct Snapshot {
-    waiting: Vec<String>,
+    waiting: i64,
+    lanes: BTreeMap<String, Vec<String>>,
+    ring: BTreeMap<String, f64>,
     delayed: Vec<String>,
     leased: Vec<String>,
     jobs: BTreeMap<String, Known>,
@@ -36,11 +43,13 @@ struct Snapshot {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Known {
-    tenant: String,
-    attempts: i64,
-    max_attempts: i64,
+    lane: String,
+    state: String,
     token: Option<String>,
 }
+
+/// A limit of a type of job: µs between starts and how many at once, overall and for each tenant.
+type Limit = (&'static str, u64, u64, u64, u64);
 
 impl Server {
     #[expect(clippy::disallowed_methods, reason = "how the test runner tells where its servers are")]
@@ -54,74 +63,76 @@ impl Server {
         format!("{}:{name}", self.prefix)
     }
 
-    fn push(&mut self, id: &str, max_attempts: i64, attempts: i64, due_in_ms: i64) -> i64 {
-        let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut self.redis).unwrap();
-        Script::new(PUSH)
-            .key(self.key("waiting"))
-            .key(self.key("delayed"))
-            .arg(self.key("job:"))
-            .arg(id)
-            .arg(TENANT)
-            .arg(max_attempts)
-            .arg(attempts)
-            .arg(seconds * 1000 + due_in_ms)
-            .invoke(&mut self.redis)
-            .unwrap()
-    }
-
-    fn take(&mut self, count: usize, token: &str) -> Vec<(String, i64)> {
-        Script::new(TAKE)
-            .key(self.key("waiting"))
-            .key(self.key("delayed"))
-            .key(self.key("leased"))
-            .arg(self.key("job:"))
-            .arg(count)
-            .arg(LEASE_MS)
-            .arg(token)
-            .invoke(&mut self.redis)
-            .unwrap()
-    }
-
-    fn renew(&mut self, held: &[(String, String)]) -> Vec<(String, String)> {
-        let script = Script::new(RENEW);
-        let mut call = script.key(self.key("leased"));
-        call.arg(self.key("job:")).arg(LEASE_MS);
-        for (id, token) in held {
-            call.arg(id).arg(token);
-        }
+    fn call<T: redis::FromRedisValue>(&mut self, script: &Script, add: impl FnOnce(&mut ScriptInvocation<'_>)) -> T {
+        let mut call = script.key(&self.prefix);
+        add(&mut call);
         call.invoke(&mut self.redis).unwrap()
     }
 
-    fn settle(&mut self, id: &str, token: &str, what: &str) -> bool {
-        Script::new(SETTLE)
-            .key(self.key("waiting"))
-            .key(self.key("delayed"))
-            .key(self.key("leased"))
-            .key(self.key(&format!("job:{id}")))
-            .arg(id)
-            .arg(token)
-            .arg(what)
-            .arg(LEASE_MS)
-            .invoke(&mut self.redis)
-            .unwrap()
+    fn push(&mut self, id: &str, lane: &str, weight: u32, due_in_ms: i64) -> i64 {
+        let (seconds, _): (i64, i64) = redis::cmd("TIME").query(&mut self.redis).unwrap();
+        self.call(&script!("push.lua"), |call| {
+            call.arg(id).arg(lane).arg(weight).arg(seconds * 1000 + due_in_ms);
+        })
     }
 
-    /// How many wait again, and the exhausted jobs.
-    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<String>) {
-        Script::new(TAKE_OVER)
-            .key(self.key("waiting"))
-            .key(self.key("leased"))
-            .arg(self.key("job:"))
-            .arg(LEASE_MS)
-            .arg(token)
-            .arg(count)
-            .invoke(&mut self.redis)
-            .unwrap()
+    /// Jobs of one lane that are due, all at once.
+    fn push_all(&mut self, ids: &[String], lane: &str) {
+        for chunk in ids.chunks(500) {
+            let new: usize = self.call(&script!("push.lua"), |call| {
+                for id in chunk {
+                    call.arg(id).arg(lane).arg(1).arg(0);
+                }
+            });
+            assert_eq!(new, chunk.len());
+        }
     }
 
-    /// Puts a job's due time, or the end of its lease, into the past.
-    fn backdate(&mut self, set: &str, id: &str) {
-        redis::cmd("ZADD").arg(self.key(set)).arg("XX").arg(1).arg(id).exec(&mut self.redis).unwrap();
+    fn take_within(&mut self, count: usize, token: &str, limits: &[Limit]) -> (i64, Vec<String>) {
+        self.call(&script!("take.lua"), |call| {
+            call.arg(count).arg(LEASE_MS).arg(token);
+            for (job, interval, burst, tenant_interval, tenant_burst) in limits {
+                call.arg(job).arg(interval).arg(burst).arg(tenant_interval).arg(tenant_burst);
+            }
+        })
+    }
+
+    fn take(&mut self, count: usize, token: &str) -> Vec<String> {
+        self.take_within(count, token, &[]).1
+    }
+
+    fn renew(&mut self, held: &[(String, String)]) -> Vec<(String, String)> {
+        self.call(&script!("renew.lua"), |call| {
+            call.arg(LEASE_MS);
+            for (id, token) in held {
+                call.arg(id).arg(token);
+            }
+        })
+    }
+
+    fn settle(&mut self, ended: &[(String, String, &str)]) -> Vec<bool> {
+        self.call(&script!("settle.lua"), |call| {
+            for (id, token, what) in ended {
+                call.arg(id).arg(token).arg(what).arg(LEASE_MS);
+            }
+        })
+    }
+
+    fn take_over(&mut self, count: usize) -> usize {
+        self.call(&script!("take_over.lua"), |call| {
+            call.arg(count);
+        })
+    }
+
+    fn drop_job(&mut self, id: &str) -> usize {
+        self.call(&script!("drop.lua"), |call| {
+            call.arg(id);
+        })
+    }
+
+    /// Puts the time of a member into the past, if it is there.
+    fn backdate(&mut self, set: &str, member: &str) {
+        redis::cmd("ZADD").arg(self.key(set)).arg("XX").arg(1).arg(member).exec(&mut self.redis).unwrap();
     }
 
     fn forget_everything(&mut self) {
@@ -129,34 +140,40 @@ impl Server {
         super::support::forget_everything(&mut self.redis, &prefix);
     }
 
-    fn forget(&mut self, id: &str) {
-        redis::pipe()
-            .lrem(self.key("waiting"), 0, id)
-            .zrem(self.key("delayed"), id)
-            .zrem(self.key("leased"), id)
-            .del(self.key(&format!("job:{id}")))
-            .exec(&mut self.redis)
-            .unwrap();
-    }
-
     fn snapshot(&mut self, ids: &[String]) -> Snapshot {
         let mut pipe = redis::pipe();
-        pipe.lrange(self.key("waiting"), 0, -1).zrange(self.key("delayed"), 0, -1).zrange(self.key("leased"), 0, -1);
-        let (waiting, delayed, leased) = pipe.query(&mut self.redis).unwrap();
+        pipe.zrange(self.key("delayed"), 0, -1).zrange(self.key("leased"), 0, -1).hget(self.key("counts"), "waiting");
+        let (delayed, leased, waiting): (_, _, Option<i64>) = pipe.query(&mut self.redis).unwrap();
+        let (mut lanes, mut ring) = (BTreeMap::new(), BTreeMap::new());
+        for lane in all_lanes() {
+            let list: Vec<String> = redis::cmd("LRANGE")
+                .arg(self.key(&format!("lane:{lane}")))
+                .arg(0)
+                .arg(-1)
+                .query(&mut self.redis)
+                .unwrap();
+            if !list.is_empty() {
+                lanes.insert(lane.clone(), list);
+            }
+            let set = self.key(&format!("ring:{}", &lane[..1]));
+            let pass: Option<f64> = redis::cmd("ZSCORE").arg(set).arg(&lane).query(&mut self.redis).unwrap();
+            if let Some(pass) = pass {
+                ring.insert(lane, pass);
+            }
+        }
         let mut pipe = redis::pipe();
         for id in ids {
             pipe.hgetall(self.key(&format!("job:{id}")));
         }
         let hashes: Vec<BTreeMap<String, String>> = pipe.query(&mut self.redis).unwrap();
         let known = |hash: &BTreeMap<String, String>| Known {
-            tenant: hash["tenant"].clone(),
-            attempts: hash["attempts"].parse().unwrap(),
-            max_attempts: hash["max_attempts"].parse().unwrap(),
+            lane: hash["lane"].clone(),
+            state: hash["state"].clone(),
             token: hash.get("token").cloned(),
         };
         let jobs = ids.iter().zip(&hashes).filter(|(_, hash)| !hash.is_empty());
         let jobs = jobs.map(|(id, hash)| (id.clone(), known(hash))).collect();
-        Snapshot { waiting, delayed, leased, jobs }
+        Snapshot { waiting: waiting.unwrap_or(0), lanes, ring, delayed, leased, jobs }
     }
 }
 
@@ -166,10 +183,22 @@ impl Drop for Server {
     }
 }
 
+/// The lanes of the random test: two priorities of two tenants.
+fn all_lanes() -> Vec<String> {
+    ["0", "1"].iter().flat_map(|priority| [TENANT, OTHER].map(|tenant| format!("{priority}:{tenant}"))).collect()
+}
+
+fn weight_of(lane: &str) -> u32 {
+    if lane.ends_with(OTHER) { 3 } else { 1 }
+}
+
 /// What the scripts promise, in the simplest words.
 #[derive(Debug, Default)]
 struct Model {
-    waiting: VecDeque<String>,
+    lanes: BTreeMap<String, VecDeque<String>>,
+    ring: BTreeMap<String, f64>,
+    left: BTreeMap<String, f64>,
+    clock: BTreeMap<String, f64>,
     /// Whether the job is due.
     delayed: BTreeMap<String, bool>,
     /// Whether the lease has ended.
@@ -178,36 +207,83 @@ struct Model {
 }
 
 impl Model {
-    fn push(&mut self, id: &str, max_attempts: i64, attempts: i64, is_due: bool) -> i64 {
+    fn state(&self, id: &str) -> Option<&str> {
+        self.jobs.get(id).map(|job| job.state.as_str())
+    }
+
+    fn wait(&mut self, id: &str, is_first: bool) {
+        let job = self.jobs.get_mut(id).unwrap();
+        "waiting".clone_into(&mut job.state);
+        let lane = job.lane.clone();
+        let list = self.lanes.entry(lane.clone()).or_default();
+        if is_first {
+            list.push_front(id.to_owned());
+        } else {
+            list.push_back(id.to_owned());
+        }
+        if !self.ring.contains_key(&lane) {
+            let clock = self.clock.get(&lane[..1]).copied().unwrap_or(0.0);
+            let own = self.left.remove(&lane).unwrap_or(0.0);
+            self.ring.insert(lane, clock.max(own));
+        }
+    }
+
+    fn delay(&mut self, id: &str) {
+        "delayed".clone_into(&mut self.jobs.get_mut(id).unwrap().state);
+        self.delayed.insert(id.to_owned(), false);
+    }
+
+    fn push(&mut self, id: &str, lane: &str, is_due: bool) -> i64 {
         if self.jobs.contains_key(id) {
             return 0;
         }
-        let job = Known { tenant: TENANT.to_owned(), attempts, max_attempts, token: None };
+        let job = Known { lane: lane.to_owned(), state: String::new(), token: None };
         self.jobs.insert(id.to_owned(), job);
         if is_due {
-            self.waiting.push_back(id.to_owned());
+            self.wait(id, false);
         } else {
-            self.delayed.insert(id.to_owned(), false);
+            self.delay(id);
         }
         1
     }
 
-    fn take(&mut self, count: usize, token: &str) -> Vec<(String, i64)> {
+    fn take(&mut self, count: usize, token: &str) -> Vec<String> {
         let due: Vec<String> = self.delayed.iter().filter(|(_, is_due)| **is_due).map(|(id, _)| id.clone()).collect();
         for id in due {
             self.delayed.remove(&id);
-            self.waiting.push_back(id);
+            self.wait(&id, false);
         }
-        let count = count.min(self.waiting.len());
-        let taken: Vec<String> = self.waiting.drain(..count).collect();
-        let lease = |id: String| {
-            let job = self.jobs.get_mut(&id).unwrap();
-            job.attempts += 1;
-            job.token = Some(token.to_owned());
-            self.leased.insert(id.clone(), false);
-            (id, job.attempts)
-        };
-        taken.into_iter().map(lease).collect()
+        let mut taken = Vec::new();
+        for priority in ["0", "1"] {
+            let mut clock = None;
+            while taken.len() < count {
+                // The lowest pass, and of equal ones the first by name.
+                let turns = self.ring.iter().filter(|(lane, _)| lane.starts_with(priority));
+                let Some((lane, pass)) = turns.min_by(|a, b| a.1.total_cmp(b.1)).map(|(l, p)| (l.clone(), *p)) else {
+                    break;
+                };
+                let Some(id) = self.lanes.get_mut(&lane).and_then(VecDeque::pop_front) else {
+                    self.ring.remove(&lane);
+                    self.left.insert(lane, pass);
+                    continue;
+                };
+                if self.state(&id) != Some("waiting") {
+                    continue;
+                }
+                let job = self.jobs.get_mut(&id).unwrap();
+                "leased".clone_into(&mut job.state);
+                job.token = Some(token.to_owned());
+                self.leased.insert(id.clone(), false);
+                self.ring.insert(lane.clone(), pass + 1.0 / f64::from(weight_of(&lane)));
+                clock = Some(pass);
+                taken.push(id);
+            }
+            if let Some(clock) = clock {
+                self.clock.insert(priority.to_owned(), clock);
+                self.left.retain(|lane, pass| !lane.starts_with(priority) || *pass > clock);
+            }
+        }
+        taken
     }
 
     fn holds(&self, id: &str, token: &str) -> bool {
@@ -231,49 +307,41 @@ impl Model {
             return false;
         }
         self.leased.remove(id);
-        let job = self.jobs.get_mut(id).unwrap();
-        job.token = None;
-        if matches!(what, "postpone" | "hand_back") {
-            job.attempts -= 1;
-        }
+        self.jobs.get_mut(id).unwrap().token = None;
         match what {
             "forget" => drop(self.jobs.remove(id)),
-            "hand_back" => self.waiting.push_front(id.to_owned()),
-            _ => drop(self.delayed.insert(id.to_owned(), false)),
+            "hand_back" => self.wait(id, true),
+            _ => self.delay(id),
         }
         true
     }
 
-    fn take_over(&mut self, count: usize, token: &str) -> (i64, Vec<String>) {
+    fn take_over(&mut self, count: usize) -> usize {
         let ended = self.leased.iter().filter(|(_, has_ended)| **has_ended).map(|(id, _)| id.clone());
         let ended: Vec<String> = ended.take(count).collect();
-        let (mut waiting, mut exhausted) = (0, Vec::new());
-        for id in ended {
-            let job = self.jobs.get_mut(&id).unwrap();
-            if job.attempts >= job.max_attempts {
-                job.token = Some(token.to_owned());
-                exhausted.push(id.clone());
-                self.leased.insert(id, false);
-            } else {
-                job.token = None;
-                waiting += 1;
-                self.leased.remove(&id);
-                self.waiting.push_front(id);
-            }
+        for id in ended.iter().rev() {
+            self.leased.remove(id);
+            self.jobs.get_mut(id).unwrap().token = None;
+            self.wait(id, true);
         }
-        (waiting, exhausted)
+        ended.len()
     }
 
-    fn forget(&mut self, id: &str) {
-        self.waiting.retain(|other| other != id);
-        self.delayed.remove(id);
-        self.leased.remove(id);
+    fn drop_job(&mut self, id: &str) -> usize {
+        if self.state(id).is_none_or(|state| state == "leased") {
+            return 0;
+        }
         self.jobs.remove(id);
+        self.delayed.remove(id);
+        1
     }
 
     fn snapshot(&self) -> Snapshot {
+        let lanes = self.lanes.iter().filter(|(_, list)| !list.is_empty());
         Snapshot {
-            waiting: self.waiting.iter().cloned().collect(),
+            waiting: self.jobs.values().filter(|job| job.state == "waiting").count().try_into().unwrap(),
+            lanes: lanes.map(|(lane, list)| (lane.clone(), list.iter().cloned().collect())).collect(),
+            ring: self.ring.clone(),
             delayed: self.delayed.keys().cloned().collect(),
             leased: self.leased.keys().cloned().collect(),
             jobs: self.jobs.clone(),
@@ -282,13 +350,17 @@ impl Model {
 }
 
 impl Snapshot {
-    /// Every job is in one place; those that are leased have a holder, and no others.
+    /// Every job is where it says it is, and can be found there; those that are leased have a holder, and no others.
     fn check(&self) -> Result<(), TestCaseError> {
-        let mut places: Vec<&String> = self.waiting.iter().chain(&self.delayed).chain(&self.leased).collect();
-        places.sort();
-        prop_assert_eq!(places, self.jobs.keys().collect::<Vec<_>>(), "each job is in exactly one place");
         for (id, job) in &self.jobs {
-            prop_assert_eq!(job.token.is_some(), self.leased.contains(id), "{} is held as long as it is leased", id);
+            let in_lane = self.lanes.get(&job.lane).is_some_and(|list| list.contains(id));
+            prop_assert_eq!(self.delayed.contains(id), job.state == "delayed", "{}", id);
+            prop_assert_eq!(self.leased.contains(id), job.state == "leased", "{}", id);
+            prop_assert_eq!(job.token.is_some(), job.state == "leased", "{}", id);
+            prop_assert!(in_lane && self.ring.contains_key(&job.lane) || job.state != "waiting", "{} can be taken", id);
+        }
+        for id in self.delayed.iter().chain(&self.leased) {
+            prop_assert!(self.jobs.contains_key(id), "{} is known", id);
         }
         Ok(())
     }
@@ -297,14 +369,14 @@ impl Snapshot {
 /// One call, or one thing that happens in between. Jobs and tokens are chosen among those there are.
 #[derive(Debug, Clone)]
 enum Step {
-    Push { job: usize, max_attempts: i64, attempts: i64, is_due: bool },
+    Push { job: usize, lane: Index, is_due: bool },
     Take { count: usize },
     Renew { held: Vec<(usize, TokenChoice)> },
-    Settle { job: usize, token: TokenChoice, what: &'static str },
+    Settle { ended: Vec<(usize, TokenChoice, &'static str)> },
     TakeOver { count: usize },
     LeaseEnds { job: usize },
     ComesDue { job: usize },
-    Lose { job: usize },
+    Drop { job: usize },
     LoseEverything,
 }
 
@@ -314,7 +386,7 @@ enum TokenChoice {
     AnyEver(Index),
 }
 
-const JOBS: usize = 6;
+const JOBS: usize = 10;
 
 fn job() -> impl Strategy<Value = usize> {
     0..JOBS
@@ -325,17 +397,17 @@ fn token() -> impl Strategy<Value = TokenChoice> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let what = prop_oneof![Just("forget"), Just("delay"), Just("postpone"), Just("hand_back")];
+    let what = prop_oneof![2 => Just("forget"), 1 => Just("delay"), 1 => Just("hand_back")];
     prop_oneof![
-        6 => (job(), 1..4_i64, 0..2_i64, prop::bool::weighted(0.8))
-            .prop_map(|(job, max_attempts, attempts, is_due)| Step::Push { job, max_attempts, attempts, is_due }),
+        8 => (job(), any::<Index>(), prop::bool::weighted(0.8))
+            .prop_map(|(job, lane, is_due)| Step::Push { job, lane, is_due }),
         6 => (0..4_usize).prop_map(|count| Step::Take { count }),
         3 => prop::collection::vec((job(), token()), 0..4).prop_map(|held| Step::Renew { held }),
-        6 => (job(), token(), what).prop_map(|(job, token, what)| Step::Settle { job, token, what }),
+        6 => prop::collection::vec((job(), token(), what), 1..4).prop_map(|ended| Step::Settle { ended }),
         4 => (1..4_usize).prop_map(|count| Step::TakeOver { count }),
         5 => job().prop_map(|job| Step::LeaseEnds { job }),
         3 => job().prop_map(|job| Step::ComesDue { job }),
-        1 => job().prop_map(|job| Step::Lose { job }),
+        2 => job().prop_map(|job| Step::Drop { job }),
         1 => Just(Step::LoseEverything),
     ]
 }
@@ -372,10 +444,11 @@ impl Pair {
 
     fn apply(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Push { job, max_attempts, attempts, is_due } => {
+            Step::Push { job, lane, is_due } => {
                 let due_in = if *is_due { -60_000 } else { 3_600_000 };
-                let pushed = self.server.push(&self.ids[*job], *max_attempts, *attempts, due_in);
-                prop_assert_eq!(pushed, self.model.push(&self.ids[*job], *max_attempts, *attempts, *is_due));
+                let (id, lane) = (self.ids[*job].clone(), lane.get(&all_lanes()).clone());
+                let pushed = self.server.push(&id, &lane, weight_of(&lane), due_in);
+                prop_assert_eq!(pushed, self.model.push(&id, &lane, *is_due));
             }
             Step::Take { count } => {
                 let token = self.new_token();
@@ -390,14 +463,19 @@ impl Pair {
                 let held: Vec<_> = held.iter().map(named).collect();
                 prop_assert_eq!(self.server.renew(&held), self.model.renew(&held));
             }
-            Step::Settle { job, token, what } => {
-                let id = self.ids[*job].clone();
-                let token = self.token(&id, token);
-                prop_assert_eq!(self.server.settle(&id, &token, what), self.model.settle(&id, &token, what));
+            Step::Settle { ended } => {
+                let named = |(job, token, what): &(usize, TokenChoice, &'static str)| {
+                    let id = self.ids[*job].clone();
+                    let token = self.token(&id, token);
+                    (id, token, *what)
+                };
+                let ended: Vec<_> = ended.iter().map(named).collect();
+                let settled: Vec<bool> =
+                    ended.iter().map(|(id, token, what)| self.model.settle(id, token, what)).collect();
+                prop_assert_eq!(self.server.settle(&ended), settled);
             }
             Step::TakeOver { count } => {
-                let token = self.new_token();
-                prop_assert_eq!(self.server.take_over(*count, &token), self.model.take_over(*count, &token));
+                prop_assert_eq!(self.server.take_over(*count), self.model.take_over(*count));
             }
             Step::LeaseEnds { job } => {
                 self.server.backdate("leased", &self.ids[*job]);
@@ -407,9 +485,9 @@ impl Pair {
                 self.server.backdate("delayed", &self.ids[*job]);
                 self.model.delayed.entry(self.ids[*job].clone()).and_modify(|is_due| *is_due = true);
             }
-            Step::Lose { job } => {
-                self.server.forget(&self.ids[*job]);
-                self.model.forget(&self.ids[*job]);
+            Step::Drop { job } => {
+                let id = self.ids[*job].clone();
+                prop_assert_eq!(self.server.drop_job(&id), self.model.drop_job(&id));
             }
             Step::LoseEverything => {
                 self.server.forget_everything();
@@ -440,28 +518,36 @@ proptest! {
 
 const ID: &str = "01900000-0000-7000-8000-000000000001";
 
+fn lane(tenant: &str) -> String {
+    format!("1:{tenant}")
+}
+
+fn ids(from: usize, count: usize) -> Vec<String> {
+    (from..from + count).map(|n| format!("01900000-0000-7000-8000-{n:012}")).collect()
+}
+
 #[test]
 fn a_stale_token_can_neither_extend_nor_finish_nor_fail_nor_hand_back_a_job() {
     let mut server = Server::connect();
     let ids = [ID.to_owned()];
-    server.push(ID, 3, 0, 0);
-    assert_eq!(server.take(1, "first"), [(ID.to_owned(), 1)]);
+    server.push(ID, &lane(TENANT), 1, 0);
+    assert_eq!(server.take(1, "first"), ids);
     server.backdate("leased", ID);
-    assert_eq!(server.take_over(10, "taker"), (1, vec![]));
+    assert_eq!(server.take_over(10), 1);
     let stale_calls = |server: &mut Server, token: &str| {
         let before = server.snapshot(&ids);
-        for what in ["forget", "delay", "postpone", "hand_back"] {
-            assert!(!server.settle(ID, token, what), "{what}");
+        for what in ["forget", "delay", "hand_back"] {
+            assert_eq!(server.settle(&[(ID.to_owned(), token.to_owned(), what)]), [false], "{what}");
         }
         let held = [(ID.to_owned(), token.to_owned())];
         assert_eq!(server.renew(&held), held);
         assert_eq!(server.snapshot(&ids), before);
     };
     stale_calls(&mut server, "first"); // while it waits
-    assert_eq!(server.take(1, "second"), [(ID.to_owned(), 2)]);
+    assert_eq!(server.take(1, "second"), ids);
     stale_calls(&mut server, "first"); // while another worker has it
     stale_calls(&mut server, "");
-    assert!(server.settle(ID, "second", "forget"));
+    assert_eq!(server.settle(&[(ID.to_owned(), "second".to_owned(), "forget")]), [true]);
     stale_calls(&mut server, "first"); // when it is done
     stale_calls(&mut server, "second");
 }
@@ -469,26 +555,23 @@ fn a_stale_token_can_neither_extend_nor_finish_nor_fail_nor_hand_back_a_job() {
 #[test]
 fn a_lease_that_ended_is_its_holders_until_somebody_takes_it_over() {
     let mut server = Server::connect();
-    server.push(ID, 3, 0, 0);
+    server.push(ID, &lane(TENANT), 1, 0);
     server.take(1, "token");
     server.backdate("leased", ID);
     assert_eq!(server.renew(&[(ID.to_owned(), "token".to_owned())]), []);
-    assert_eq!(server.take_over(10, "taker"), (0, vec![]));
-    assert!(server.settle(ID, "token", "forget"));
+    assert_eq!(server.take_over(10), 0);
+    assert_eq!(server.settle(&[(ID.to_owned(), "token".to_owned(), "forget")]), [true]);
 }
 
 #[test]
-fn a_large_backlog_of_due_jobs_is_worked_off() {
+fn a_large_backlog_of_due_jobs_is_worked_off_in_order() {
     let mut server = Server::connect();
-    let ids: Vec<String> = (0..10_000).map(|n| format!("01900000-0000-7000-8000-{n:012}")).collect();
-    for chunk in ids.chunks(500) {
-        let mut pipe = redis::pipe();
-        for id in chunk {
-            let job = server.key(&format!("job:{id}"));
-            pipe.hset_multiple(job, &[("tenant", TENANT), ("attempts", "0"), ("max_attempts", "3")]).ignore();
-            pipe.zadd(server.key("delayed"), id, 1).ignore();
-        }
-        pipe.exec(&mut server.redis).unwrap();
+    let ids = ids(0, 10_000);
+    for id in &ids {
+        server.push(id, &lane(TENANT), 1, 3_600_000);
+    }
+    for id in &ids {
+        server.backdate("delayed", id);
     }
     let mut taken = Vec::new();
     loop {
@@ -496,7 +579,80 @@ fn a_large_backlog_of_due_jobs_is_worked_off() {
         if some.is_empty() {
             break;
         }
-        taken.extend(some.into_iter().map(|(id, _)| id));
+        taken.extend(some);
     }
     assert_eq!(taken, ids);
+}
+
+#[test]
+fn a_tenants_next_job_is_the_next_to_start_whatever_backlog_another_has() {
+    let mut server = Server::connect();
+    let (backlog, few) = (ids(0, 100_000), ids(500_000, 3));
+    server.push_all(&backlog, &lane(TENANT));
+    assert_eq!(server.take(40, "token"), backlog[..40]);
+    server.push_all(&few, &lane(OTHER));
+    assert_eq!(server.take(1, "token"), few[..1]);
+    assert_eq!(server.take(4, "token"), [&backlog[40], &few[1], &backlog[41], &few[2]].map(Clone::clone));
+    // Having been away earns nothing: they take turns as before.
+    assert_eq!(server.take(50, "token"), backlog[42..92]);
+    server.push_all(&ids(600_000, 50), &lane(OTHER));
+    let next = server.take(50, "token");
+    let theirs = next.iter().filter(|id| **id >= ids(600_000, 1)[0]).count();
+    assert!((25..=26).contains(&theirs), "{theirs} of 50");
+}
+
+#[test]
+fn a_tenant_that_always_comes_back_with_one_job_gets_its_turn_and_no_more() {
+    let mut server = Server::connect();
+    server.push_all(&ids(0, 1000), &lane(TENANT));
+    server.push_all(&ids(1000, 1000), "1:01900000-0000-7000-8000-000000000003");
+    let (mut own, mut waits) = (0, false);
+    for id in ids(2000, 300) {
+        if !waits {
+            server.push(&id, &lane(OTHER), 1, 0);
+        }
+        waits = server.take(1, "token")[0] < ids(2000, 1)[0];
+        own += usize::from(!waits);
+    }
+    assert!((99..=101).contains(&own), "{own} of 300 turns, with two others there");
+}
+
+#[test]
+fn weights_are_shares() {
+    let mut server = Server::connect();
+    for (n, id) in ids(0, 800).iter().enumerate() {
+        let lane = lane(if n % 2 == 0 { TENANT } else { OTHER });
+        server.push(id, &lane, weight_of(&lane), 0);
+    }
+    let of_other = server.take(400, "token").iter().filter(|id| id.as_bytes()[35] % 2 == 1).count();
+    assert!((299..=301).contains(&of_other), "{of_other} of 400 at 3 to 1");
+}
+
+#[test]
+fn rates_hold_overall_and_for_each_tenant_and_hold_back_nobody_else() {
+    let mut server = Server::connect();
+    let hour = 3_600_000_000;
+    let limited = |tenant: &str| format!("1:{tenant}:answer");
+    server.push_all(&ids(0, 10), &limited(TENANT));
+    server.push_all(&ids(100, 10), &limited(OTHER));
+    server.push_all(&ids(200, 1), &lane(TENANT));
+    let per_tenant: [Limit; 1] = [("answer", 0, 0, hour, 2)];
+    let (again, taken) = server.take_within(20, "token", &per_tenant);
+    assert_eq!(taken.len(), 5, "two of each tenant, and the one without a limit: {taken:?}");
+    assert!((3_500_000..=3_600_100).contains(&again), "{again} ms");
+    for tenant in [TENANT, OTHER] {
+        server.backdate("throttled", &limited(tenant));
+    }
+    assert_eq!(server.take_within(20, "token", &per_tenant).1.len(), 0, "the rate is what counts");
+    server.backdate("throttled", &limited(OTHER));
+    let clock = server.key(&format!("limit:answer:{OTHER}"));
+    redis::cmd("DEL").arg(clock).exec(&mut server.redis).unwrap();
+    assert_eq!(server.take_within(20, "token", &per_tenant).1, ids(102, 2));
+
+    let mut server = Server::connect();
+    server.push_all(&ids(0, 10), &limited(TENANT));
+    server.push_all(&ids(100, 10), &limited(OTHER));
+    let overall: [Limit; 1] = [("answer", hour, 3, 0, 0)];
+    assert_eq!(server.take_within(20, "token", &overall).1.len(), 3);
+    assert_eq!(server.take_within(20, "token", &overall).1.len(), 0);
 }

@@ -13,7 +13,7 @@ use shared::{
     config::DatabaseConfig,
     db::{Database, TenantTx},
     queue::{
-        self, Backoff, Job, JobError, JobId, Queue, QueueStore,
+        self, Backoff, Job, JobError, JobId, Priority, Queue, QueueStore, Rate, RateLimit,
         worker::{Registry, Run, Worker},
     },
     tenancy::TenantId,
@@ -92,6 +92,14 @@ jobs! {
         const TIMEOUT: Duration = Duration::from_secs(60);
         const BACKOFF: Backoff = Backoff { base: Duration::from_secs(120), max: Duration::from_secs(120) };
     }
+    /// Two at once of each tenant, then one in half a second.
+    Limited {
+        const NAME: &'static str = "limited";
+        const QUEUE: Queue = Queue::Maintenance;
+        const TIMEOUT: Duration = Duration::from_secs(60);
+        const RATE_LIMIT: Option<RateLimit> =
+            Some(RateLimit { overall: None, per_tenant: Some(Rate { starts: 2, per: Duration::from_secs(1) }) });
+    }
     /// Is tried often enough to survive whatever happens around it, in another queue than the rest.
     Persistent {
         const NAME: &'static str = "persistent";
@@ -99,6 +107,29 @@ jobs! {
         const TIMEOUT: Duration = Duration::from_secs(60);
         const MAX_ATTEMPTS: u32 = 100;
         const BACKOFF: Backoff = Backoff { base: Duration::from_millis(50), max: Duration::from_millis(100) };
+    }
+}
+
+/// Has a priority of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Ranked {
+    key: String,
+    priority: i16,
+}
+
+impl Ranked {
+    pub(super) fn new(key: impl Into<String>, priority: Priority) -> Self {
+        Self { key: key.into(), priority: priority as i16 }
+    }
+}
+
+impl Job for Ranked {
+    const NAME: &'static str = "ranked";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn priority(&self) -> Priority {
+        [Priority::High, Priority::Normal, Priority::Low].into_iter().find(|p| *p as i16 == self.priority).unwrap()
     }
 }
 
@@ -140,6 +171,12 @@ impl History {
     /// When they were begun.
     pub(super) fn started_at(&self, key: &str) -> Vec<Instant> {
         self.of(key, What::Started).iter().map(|event| event.at).collect()
+    }
+
+    /// The jobs in the order in which attempts were begun.
+    pub(super) fn order(&self) -> Vec<String> {
+        let events = self.0.lock().unwrap();
+        events.iter().filter(|event| event.what == What::Started).map(|event| event.key.clone()).collect()
     }
 
     /// How many attempts of a job are neither finished nor otherwise over.
@@ -190,12 +227,15 @@ impl History {
             }
             .boxed()
         };
-        let (step, single, hurried, slow, persistent) = (run.clone(), run.clone(), run.clone(), run.clone(), run);
+        let (step, single, hurried, slow) = (run.clone(), run.clone(), run.clone(), run.clone());
+        let (ranked, limited, persistent) = (run.clone(), run.clone(), run);
         Registry::new()
             .job::<Step, _, _>(move |job, about| step(job.key, about))
             .job::<Single, _, _>(move |job, about| single(job.key, about))
             .job::<Hurried, _, _>(move |job, about| hurried(job.key, about))
             .job::<Slow, _, _>(move |job, about| slow(job.key, about))
+            .job::<Ranked, _, _>(move |job, about| ranked(job.key, about))
+            .job::<Limited, _, _>(move |job, about| limited(job.key, about))
             .job::<Persistent, _, _>(move |job, about| persistent(job.key, about))
     }
 
@@ -261,7 +301,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn start(worker: Worker) -> Self {
         let stop = CancellationToken::new();
-        let task = tokio::spawn(worker.run(stop.clone()));
+        let task = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
         Self { stop, task }
     }
 
@@ -298,7 +338,8 @@ impl Doomed {
         runtime.spawn(async move {
             let database = Database::open(&database).unwrap();
             let store = QueueStore::open(&queue).unwrap();
-            Worker::new(database, store, registry, 4, Duration::from_secs(10)).run(CancellationToken::new()).await;
+            let never = CancellationToken::new();
+            Worker::new(database, store, registry, tests::worker_config(4)).run(never.clone(), never).await;
         });
         Self(Some(runtime))
     }
@@ -424,8 +465,8 @@ impl QueueTest {
 
     /// How many jobs of the maintenance queue wait, are delayed and are leased.
     pub(super) async fn depths(&self) -> (u64, u64, u64) {
-        let [(_, waiting), (_, delayed), (_, leased)] = self.app.store.depths(Queue::Maintenance).await.unwrap();
-        (waiting, delayed, leased)
+        let depths = self.app.store.depths(Queue::Maintenance).await.unwrap();
+        (depths.waiting, depths.delayed, depths.leased)
     }
 
     /// Makes a delayed job due, or ends a job's lease, by putting its time into the past.
@@ -437,18 +478,13 @@ impl QueueTest {
     /// Ends a job's lease and takes it over, as another process would.
     pub(super) fn take_over(&mut self, id: Uuid) {
         self.backdate("leased", id);
-        let (waiting, leased) = (self.key(Queue::Maintenance, "waiting"), self.key(Queue::Maintenance, "leased"));
-        let taken: (u64, Vec<String>) =
-            redis::Script::new(include_str!("../../../../shared/src/queue/scripts/take_over.lua"))
-                .key(waiting)
-                .key(leased)
-                .arg(self.key(Queue::Maintenance, "job:"))
-                .arg(1000)
-                .arg("another process")
-                .arg(1)
-                .invoke(&mut self.redis)
-                .unwrap();
-        assert_eq!(taken, (1, vec![]), "one job waits again");
+        let script = concat!(
+            include_str!("../../../../shared/src/queue/scripts/lanes.lua"),
+            include_str!("../../../../shared/src/queue/scripts/take_over.lua")
+        );
+        let base = format!("{}:{{{}}}", self.app.queue_config.prefix, Queue::Maintenance);
+        let taken: u64 = redis::Script::new(script).key(base).arg(1).invoke(&mut self.redis).unwrap();
+        assert_eq!(taken, 1, "one job waits again");
     }
 
     /// When a delayed job is due, in milliseconds since 1970.
