@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test lint fmt sqlx relevance
+.PHONY: help up down reset status test lint fmt sqlx relevance bench-queue
 
 LOCAL := python3 deploy/local/local.py
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Fetch, build, start and fill everything on this machine; repeat it as often as you like
 	@$(LOCAL) up
@@ -33,3 +33,14 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
 	@$(LOCAL) test -- cargo run --locked --package tests --bin relevance -- "$(DATA)"
+
+# What bench-queue measures; BENCH adds any option of the program itself (tests/src/bin/bench_queue).
+PEERS ?= bullmq,bullmq-official,arq,awa
+BACKLOGS ?= $(if $(QUICK),1000$(comma)20000,1000$(comma)100000$(comma)1000000)
+WORKERS ?= $(if $(QUICK),1$(comma)2,1$(comma)2$(comma)4)
+BENCH ?=
+comma := ,
+
+bench-queue: ## Measure the queue beside others, in tables (QUICK=1, BACKLOGS=, WORKERS=, PEERS=, BENCH=)
+	@PEERS="$(PEERS)" $(LOCAL) test --durable -- tests/bench/queue/run.sh --backlogs "$(BACKLOGS)" --workers "$(WORKERS)" \
+		$(if $(QUICK),--runs 1 --window 20000 --seconds 4) $(BENCH)

@@ -345,8 +345,9 @@ def arguments() -> argparse.Namespace:
     test = commands.add_parser(
         "test",
         help="run a command with a PostgreSQL and a Valkey of its own, gone afterwards",
-        usage="%(prog)s -- COMMAND …",
+        usage="%(prog)s [--durable] -- COMMAND …",
     )
+    test.add_argument("--durable", action="store_true", help="servers that keep what they confirm, for benchmarks")
     test.add_argument("run", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
     return parser.parse_args()
 
@@ -356,7 +357,7 @@ def run_command(options: argparse.Namespace, run: RunFolder) -> int:
         command = options.run[1:] if options.run[:1] == ["--"] else options.run
         if not command:
             raise Failure("give the command to run: local.py test -- COMMAND …")
-        return run_with_servers(run, command)
+        return run_with_servers(run, command, durable=options.durable)
     if options.command == "restart":
         restart(run, options.service)
     else:

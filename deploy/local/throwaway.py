@@ -29,9 +29,17 @@ from processes import (
 from run_folder import RunFolder, say
 from servers import Postgres, Server, Valkey, start_on_free_port
 
-# Durability is what these servers have no use for.
+# Durability is what servers for tests have no use for.
 POSTGRES_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "256MB"}
 VALKEY_SETTINGS = {"save": '""', "appendonly": "no"}
+# What a benchmark measures with: as in production. The checkpoints of a busy hour, not of every few seconds.
+DURABLE_POSTGRES_SETTINGS = {
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "none",  # until a session that profiles asks for more
+}
+DURABLE_VALKEY_SETTINGS = {"save": '""', "appendonly": "yes", "appendfsync": "everysec"}
 
 # What `make up` and demo.env speak of; a test that saw it might change a database that someone works with.
 NOT_FOR_TESTS = ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
@@ -43,7 +51,7 @@ class Interrupted(BaseException):
         self.number = number
 
 
-def run_with_servers(run: RunFolder, command: Sequence[str]) -> int:
+def run_with_servers(run: RunFolder, command: Sequence[str], *, durable: bool = False) -> int:
     """Runs a command with a PostgreSQL and a Valkey of its own; the command's exit status."""
     packages.fetch(run)
     _sweep(run)
@@ -51,7 +59,7 @@ def run_with_servers(run: RunFolder, command: Sequence[str]) -> int:
     adopt_orphans()
     _raise_on_interrupt()
     try:
-        servers = _start_servers(run, folder)
+        servers = _start_servers(run, folder, durable)
         status = _run(command, {**_environment(run), **_addresses(run, *servers)})
         _ignore_interrupts()
         return status
@@ -62,7 +70,7 @@ def run_with_servers(run: RunFolder, command: Sequence[str]) -> int:
         _clean_up(folder)
 
 
-def _start_servers(run: RunFolder, folder: Path) -> tuple[Server, Server]:
+def _start_servers(run: RunFolder, folder: Path, durable: bool) -> tuple[Server, Server]:
     folder.mkdir(mode=0o711)
     write_pid_file(folder / "owner", os.getpid())
     password = secrets.token_hex(16)  # a superuser's, and every user of this machine can reach the port
@@ -74,7 +82,7 @@ def _start_servers(run: RunFolder, folder: Path) -> tuple[Server, Server]:
             password,
             folder / "postgres.log",
             folder / "postgres.pid",
-            POSTGRES_SETTINGS,
+            DURABLE_POSTGRES_SETTINGS if durable else POSTGRES_SETTINGS,
             throwaway=True,
         ),
         free_port(),
@@ -87,7 +95,7 @@ def _start_servers(run: RunFolder, folder: Path) -> tuple[Server, Server]:
             password,
             folder / "redis.log",
             folder / "redis.pid",
-            VALKEY_SETTINGS,
+            DURABLE_VALKEY_SETTINGS if durable else VALKEY_SETTINGS,
             throwaway=True,
         ),
         free_port(),
