@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable
 from typing import Any
 
+import arq
 from arq import create_pool, func
 from arq.connections import ArqRedis, RedisSettings
 from arq.constants import default_queue_name
@@ -164,7 +166,7 @@ async def timed(jobs: int, act: Awaitable[Any]) -> dict[str, Any]:
 
 async def main() -> None:
     side = Side(await create_pool(RedisSettings.from_dsn(os.environ["BENCH_REDIS_URL"])))
-    answer({"ready": True})
+    answer({"ready": f"arq {arq.VERSION}, Python {platform.python_version()}"})
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():

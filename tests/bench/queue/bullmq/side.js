@@ -1,4 +1,5 @@
 // BullMQ's side of `make bench-queue`; the commands are those of tests/src/bin/bench_queue/side.rs.
+import { createRequire } from 'node:module'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, Worker } from 'bullmq'
@@ -122,7 +123,8 @@ async function obey(line) {
 }
 
 await queue.waitUntilReady()
-answer({ ready: true })
+const { version } = createRequire(import.meta.url)('bullmq/package.json')
+answer({ ready: `BullMQ ${version}, Node ${process.versions.node}` })
 for await (const line of createInterface({ input: process.stdin })) {
   try {
     const said = await obey(line)

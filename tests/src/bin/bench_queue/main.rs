@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// What is measured: enqueue, process, latency.
     #[arg(long, value_delimiter = ',', default_value = "enqueue,process,latency")]
     measures: Vec<String>,
-    /// How often; the median counts. A backlog above the window is measured once.
+    /// How often; the median counts. Backlogs above 10,000 are measured once.
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// How many jobs are worked off in one run at most, …
@@ -62,7 +62,8 @@ async fn main() -> anyhow::Result<()> {
     }
     let options = Options::parse();
     let servers = servers::Servers::prepare(&options).await?;
-    let measured = if options.profile { profile::run(&options, &servers).await } else { measure::run(&options, &servers).await };
+    let measured =
+        if options.profile { profile::run(&options, &servers).await } else { measure::run(&options, &servers).await };
     servers.clean_up().await?;
     measured
 }

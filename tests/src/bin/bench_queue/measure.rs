@@ -47,15 +47,18 @@ pub(crate) struct Drained {
 /// Measures everything, prints a table for each part.
 pub(crate) async fn run(options: &Options, servers: &Servers) -> anyhow::Result<()> {
     println!("{}", servers.about().await?);
-    println!("{} jobs run at once in each worker process.\n", options.concurrency);
     let most = options.workers.iter().copied().max().unwrap_or(1);
     let mut sides = Vec::new();
     for (name, program) in &servers.sides {
         match Side::start(name, program, most).await {
-            Ok(side) => sides.push(side),
-            Err(error) => println!("{name} cannot be measured: {error:#}\n"),
+            Ok(side) => {
+                println!("{name}: {}", side.adder.about);
+                sides.push(side);
+            }
+            Err(error) => println!("{name} cannot be measured: {error:#}"),
         }
     }
+    println!("{} jobs run at once in each worker process.\n", options.concurrency);
     let has = |measure: &str| options.measures.iter().any(|m| m == measure);
     if has("enqueue") {
         enqueue(options, &mut sides).await;
@@ -94,11 +97,12 @@ async fn process(options: &Options, sides: &mut Vec<Side>) {
     let mut steady = Table::new("Processed, jobs a second in the middle half", Better::More, sides);
     for backlog in &options.backlogs {
         let is_deep = *backlog > options.window;
-        let runs = if is_deep { 1 } else { options.runs };
+        let runs = if *backlog > SMALL { 1 } else { options.runs };
         let mut drain = async |sides: &mut Vec<Side>| {
             for kind in &options.jobs {
                 for workers in &options.workers {
-                    let label = format!("{kind}, {backlog} waiting, {workers} worker{}", if *workers == 1 { "" } else { "s" });
+                    let label =
+                        format!("{kind}, {backlog} waiting, {workers} worker{}", if *workers == 1 { "" } else { "s" });
                     for _ in 0..runs {
                         for_each(sides, async |side| {
                             if side.fill_seconds(*backlog) > FILL_AT_MOST_SECONDS {
@@ -285,7 +289,9 @@ impl Drained {
             }
         }
         let steady = match (from, to) {
-            (Some((from_us, from)), Some((to_us, to))) if to_us > from_us => float(to - from) / seconds(to_us - from_us),
+            (Some((from_us, from)), Some((to_us, to))) if to_us > from_us => {
+                float(to - from) / seconds(to_us - from_us)
+            }
             _ => rate,
         };
         Ok(Self { jobs, rate, steady })

@@ -60,6 +60,8 @@ fn variable(name: &str) -> anyhow::Result<String> {
 }
 
 impl Side for Ours {
+    const ABOUT: &'static str = concat!("this product's queue ", env!("CARGO_PKG_VERSION"));
+
     async fn add(&self) -> anyhow::Result<()> {
         let job = Measured { added_us: now_us() };
         let mut tx = self.database.tenant(self.tenant).await?;

@@ -35,6 +35,8 @@ pub(crate) struct Process {
     input: ChildStdin,
     answers: mpsc::UnboundedReceiver<Value>,
     handled: Arc<AtomicU64>,
+    /// Which queue it is of, in which version.
+    pub(crate) about: String,
 }
 
 /// What a worker says when it has stopped.
@@ -79,8 +81,8 @@ impl Process {
         let (sender, answers) = mpsc::unbounded_channel();
         let handled = Arc::new(AtomicU64::new(0));
         tokio::spawn(listen(output, sender, Arc::clone(&handled)));
-        let mut process = Self { child, input, answers, handled };
-        process.answer().await?;
+        let mut process = Self { child, input, answers, handled, about: String::new() };
+        process.answer().await?["ready"].as_str().unwrap_or_default().clone_into(&mut process.about);
         Ok(process)
     }
 

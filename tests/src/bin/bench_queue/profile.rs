@@ -87,9 +87,13 @@ async fn observe(
     let jobs = jobs as f64;
     let each = |seconds: f64| seconds * 1e6 / jobs;
     println!("== {what}");
-    println!("processor time for each job, µs: workers {:.1}, adder {:.1}, PostgreSQL {:.1}, Redis {:.1}",
-        each(after.workers - before.workers), each(after.adder - before.adder),
-        each(after.postgres - before.postgres), each(after.redis - before.redis));
+    println!(
+        "processor time for each job, µs: workers {:.1}, adder {:.1}, PostgreSQL {:.1}, Redis {:.1}",
+        each(after.workers - before.workers),
+        each(after.adder - before.adder),
+        each(after.postgres - before.postgres),
+        each(after.redis - before.redis)
+    );
     let rows = sqlx::query(
         "select calls, total_exec_time as ms, rows, wal_bytes::float8 as wal, left(regexp_replace(query, '\\s+', ' ', 'g'), 110) as query
          from pg_stat_statements order by total_exec_time desc limit 12",
@@ -101,7 +105,12 @@ async fn observe(
         let (calls, ms): (i64, f64) = (row.get("calls"), row.get("ms"));
         #[expect(clippy::cast_precision_loss, reason = "counts of calls are small")]
         let per_call = ms * 1000.0 / calls as f64;
-        println!("{calls:>9} {:>9.2} {per_call:>9.1} {:>9.1}  {}", ms * 1000.0 / jobs, row.get::<f64, _>("wal") / jobs, row.get::<&str, _>("query"));
+        println!(
+            "{calls:>9} {:>9.2} {per_call:>9.1} {:>9.1}  {}",
+            ms * 1000.0 / jobs,
+            row.get::<f64, _>("wal") / jobs,
+            row.get::<&str, _>("query")
+        );
     }
     let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut redis).await?;
     let mut commands: Vec<(f64, f64, &str)> = stats.lines().filter_map(command_stat).collect();
@@ -125,7 +134,8 @@ async fn spent(servers: &Servers, side: &Side) -> anyhow::Result<Spent> {
     let info: redis::InfoDict = redis::cmd("INFO").arg("all").query_async(&mut redis).await?;
     let redis = info.get("process_id").and_then(of_process).unwrap_or_default();
     let data: String = sqlx::query_scalar("show data_directory").fetch_one(&servers.owner).await?;
-    let postmaster: u32 = std::fs::read_to_string(format!("{data}/postmaster.pid"))?.lines().next().context("no pid")?.parse()?;
+    let postmaster: u32 =
+        std::fs::read_to_string(format!("{data}/postmaster.pid"))?.lines().next().context("no pid")?.parse()?;
     Ok(Spent {
         workers: side.workers.iter().filter_map(|worker| of_process(worker.id()?)).sum(),
         adder: side.adder.id().and_then(of_process).unwrap_or_default(),
@@ -143,9 +153,9 @@ fn of_process(pid: u32) -> Option<f64> {
 
 fn of_process_and_children(parent: u32) -> f64 {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let children = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| {
-        stat(*pid).is_some_and(|fields| fields.get(1).is_some_and(|field| *field == parent.to_string()))
-    });
+    let children = processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| stat(*pid).is_some_and(|fields| fields.get(1).is_some_and(|field| *field == parent.to_string())));
     children.chain([parent]).filter_map(of_process).sum()
 }
 

@@ -56,7 +56,8 @@ impl Table {
             let mut cells = vec![label.clone()];
             cells.extend(self.sides.iter().map(|side| self.median(label, side).map_or_else(|| "-".to_owned(), shown)));
             if is_compared {
-                let ratio = self.median(label, OURS).zip(self.median(label, COMPARED)).map(|(ours, theirs)| ours / theirs);
+                let ratio =
+                    self.median(label, OURS).zip(self.median(label, COMPARED)).map(|(ours, theirs)| ours / theirs);
                 cells.push(ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}")));
             }
             println!("| {} |", cells.join(" | "));

@@ -38,18 +38,21 @@ impl Servers {
         let redis = redis::Client::open(redis_url.as_str())?.get_multiplexed_async_connection().await?;
         let (mut sides, mut others) = (Vec::new(), Vec::new());
         let itself = std::env::current_exe()?.to_string_lossy().into_owned();
-        sides.push((OURS.to_owned(), Program {
-            command: vec![itself, "side".to_owned()],
-            variables: variables(&[
-                ("DATABASE_URL", database.url.expose_secret()),
-                ("REDIS_URL", &redis_url),
-                ("QUEUE_PREFIX", "bench"),
-                ("WORKER_CONCURRENCY", &options.concurrency.to_string()),
-                ("WORKER_QUEUES", "maintenance"),
-                (ours::TENANT, &tenant.to_string()),
-                (ours::OWNER_URL, database.owner_url.expose_secret()),
-            ]),
-        }));
+        sides.push((
+            OURS.to_owned(),
+            Program {
+                command: vec![itself, "side".to_owned()],
+                variables: variables(&[
+                    ("DATABASE_URL", database.url.expose_secret()),
+                    ("REDIS_URL", &redis_url),
+                    ("QUEUE_PREFIX", "bench"),
+                    ("WORKER_CONCURRENCY", &options.concurrency.to_string()),
+                    ("WORKER_QUEUES", "maintenance"),
+                    (ours::TENANT, &tenant.to_string()),
+                    (ours::OWNER_URL, database.owner_url.expose_secret()),
+                ]),
+            },
+        ));
         for (place, (name, command)) in options.peers.iter().enumerate() {
             let mut redis_url = url::Url::parse(&redis_url)?;
             redis_url.set_path(&(place + 1).to_string());
@@ -58,14 +61,17 @@ impl Servers {
             let mut database_url = url::Url::parse(database.owner_url.expose_secret())?;
             database_url.set_path(&other);
             others.push(other);
-            sides.push((name.clone(), Program {
-                command: command.split_whitespace().map(str::to_owned).collect(),
-                variables: variables(&[
-                    ("BENCH_DATABASE_URL", database_url.as_str()),
-                    ("BENCH_REDIS_URL", redis_url.as_str()),
-                    ("BENCH_CONCURRENCY", &options.concurrency.to_string()),
-                ]),
-            }));
+            sides.push((
+                name.clone(),
+                Program {
+                    command: command.split_whitespace().map(str::to_owned).collect(),
+                    variables: variables(&[
+                        ("BENCH_DATABASE_URL", database_url.as_str()),
+                        ("BENCH_REDIS_URL", redis_url.as_str()),
+                        ("BENCH_CONCURRENCY", &options.concurrency.to_string()),
+                    ]),
+                },
+            ));
         }
         Ok(Self { owner, redis, others, sides })
     }
@@ -105,7 +111,9 @@ impl Servers {
         self.owner.close().await;
         let mut connection = PgConnection::connect(&variable("TEST_DATABASE_OWNER_URL")?).await?;
         for database in self.others.into_iter().chain([product]) {
-            sqlx::query(AssertSqlSafe(format!("drop database {database} with (force)"))).execute(&mut connection).await?;
+            sqlx::query(AssertSqlSafe(format!("drop database {database} with (force)")))
+                .execute(&mut connection)
+                .await?;
         }
         Ok(())
     }

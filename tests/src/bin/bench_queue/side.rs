@@ -11,7 +11,8 @@
 //! | `go KIND [latencies]` | works on jobs of that kind, and tells again and again how many were `handled` | nothing |
 //! | `stop` | ends the work once what runs is recorded | `stopped` |
 //!
-//! The first answer is `ready`; a command that cannot be done is answered with `error`. A program ends when its input ends.
+//! The first answer is `ready` with what the queue is, in which version; a command that cannot be done is answered with
+//! `error`. A program ends when its input ends.
 //! Times are microseconds since 1970, by the one clock of the machine.
 
 use std::{
@@ -39,6 +40,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(20);
 
 /// A queue, as its users use it.
 pub(crate) trait Side: Send + Sync + 'static {
+    /// Its name and version.
+    const ABOUT: &'static str;
     /// Adds a job that carries [`now_us`].
     fn add(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
     /// Adds many in one call.
@@ -50,7 +53,8 @@ pub(crate) trait Side: Send + Sync + 'static {
     /// Forgets all jobs.
     fn clear(&self) -> impl Future<Output = anyhow::Result<()>> + Send;
     /// Runs jobs, each by [`Recorder::run`], until told to stop and what ran is recorded.
-    fn work(&self, recorder: Arc<Recorder>, stop: CancellationToken) -> impl Future<Output = anyhow::Result<()>> + Send;
+    fn work(&self, recorder: Arc<Recorder>, stop: CancellationToken)
+    -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 /// Microseconds since 1970.
@@ -116,9 +120,9 @@ struct Working {
 }
 
 /// Does what standard input says, until it ends.
-pub(crate) async fn serve(side: impl Side) -> anyhow::Result<()> {
+pub(crate) async fn serve<S: Side>(side: S) -> anyhow::Result<()> {
     let side = Arc::new(side);
-    answer(&json!({ "ready": true }));
+    answer(&json!({ "ready": S::ABOUT }));
     let mut lines = input();
     let mut working = None;
     while let Some(line) = lines.recv().await {

@@ -38,6 +38,13 @@ async fn connect(url: &str) -> anyhow::Result<PgPool> {
     Ok(PgPoolOptions::new().max_connections(CONNECTIONS).connect(url).await?)
 }
 
+async fn make_tables(pool: &PgPool) -> anyhow::Result<()> {
+    sqlx::query("drop schema if exists awa cascade").execute(pool).await?;
+    awa::migrations::run(pool).await?;
+    sqlx::query("select awa.storage_auto_finalize_if_fresh('awa')").execute(pool).await?;
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let url = std::env::var("BENCH_DATABASE_URL")?;
@@ -48,6 +55,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 impl Side for Awa {
+    const ABOUT: &'static str = "awa 0.6.9"; // as Cargo.toml has it
+
     async fn add(&self) -> anyhow::Result<()> {
         let pool = self.pool.read().await.clone();
         awa::insert_with(&pool, &Measured { added_us: now_us() }, options()).await?;
@@ -78,12 +87,12 @@ impl Side for Awa {
     /// Makes all tables anew, and chooses the storage that is the default of new installations.
     async fn clear(&self) -> anyhow::Result<()> {
         let mut pool = self.pool.write().await;
-        sqlx::query("drop schema if exists awa cascade").execute(&*pool).await?;
         pool.close().await;
         *pool = connect(&self.url).await?;
-        awa::migrations::run(&pool).await?;
-        sqlx::query("select awa.storage_auto_finalize_if_fresh('awa')").execute(&*pool).await?;
-        Ok(())
+        let made = pool.clone();
+        // On a thread that blocks: the future of the migrations is not Send for every lifetime.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(make_tables(&made))).await?
     }
 
     async fn work(&self, recorder: Arc<Recorder>, stop: CancellationToken) -> anyhow::Result<()> {

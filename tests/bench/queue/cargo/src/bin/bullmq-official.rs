@@ -3,13 +3,13 @@
 #[path = "../../../../../src/bin/bench_queue/side.rs"]
 mod side;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bullmq::{
     Job, Queue, Worker,
     options::{QueueOptions, RedisConnectionOptions, WorkerOptions},
     queue::BulkJob,
-    types::{KeepJobs, RemoveOnFinish},
+    types::RemoveOnFinish,
 };
 use serde_json::json;
 use side::{Recorder, Side, now_us};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "measured";
 /// As many finished jobs as the product keeps.
-const KEPT: u64 = 10_000;
+const KEPT: usize = 10_000;
 const TIME_TO_STOP_MS: u64 = 30_000;
 
 struct BullMq {
@@ -37,6 +37,8 @@ async fn main() -> anyhow::Result<()> {
 }
 
 impl Side for BullMq {
+    const ABOUT: &'static str = "bullmq-official 1.4.4"; // as Cargo.toml has it
+
     async fn add(&self) -> anyhow::Result<()> {
         self.queue.add(NAME, json!({ "added_us": now_us() })).await?;
         Ok(())
@@ -73,7 +75,7 @@ impl Side for BullMq {
         let options = WorkerOptions {
             connection: self.connection.clone(),
             concurrency: self.concurrency,
-            remove_on_complete: Some(RemoveOnFinish::Keep(KeepJobs { count: Some(KEPT), ..KeepJobs::default() })),
+            remove_on_complete: Some(RemoveOnFinish::Count(KEPT)),
             ..WorkerOptions::default()
         };
         let worker = Worker::with_options(NAME, run, options).await?;
