@@ -9,7 +9,7 @@ use shared::{
     config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, TelemetryConfig},
     db::Database,
     embedding,
-    telemetry::{self, health},
+    telemetry::{self, health, shutdown},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,11 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     tracing::info!(address = %config.address, public_url = %config.public_url, metrics = %telemetry.address, "api.started");
 
-    let services = Services::new(config, &auth, database.clone(), embedder, Clock::system())?;
+    let shutdown = shutdown::on_signal()?;
+    let services = Services {
+        stopping: shutdown.stop,
+        ..Services::new(config, &auth, database.clone(), embedder, Clock::system())?
+    };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));
     api::serve(listener, services)?.await?;

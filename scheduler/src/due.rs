@@ -13,7 +13,8 @@ use crate::schedule::{CatchUp, Line};
 const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// A line's expression, read.
-pub(crate) struct Times {
+#[derive(Debug)]
+pub struct Times {
     schedule: Schedule,
     time_zone: Tz,
     /// Due in every hour: counted by time that passes, through changes of the clocks.
@@ -21,7 +22,8 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    pub(crate) fn of(line: &Line) -> anyhow::Result<Self> {
+    /// Reads the line's expression.
+    pub fn of(line: &Line) -> anyhow::Result<Self> {
         Self::parse(line.cron, line.time_zone).with_context(|| format!("line {}", line.name))
     }
 
@@ -35,7 +37,7 @@ impl Times {
     ///
     /// A line that is due at certain hours is due once on each day, also when the clocks change: at the first of two
     /// moments of that name, and when there is none, as much later as the clocks were put forward.
-    pub(crate) fn after(&self, since: DateTime<Utc>) -> Box<dyn Iterator<Item = DateTime<Utc>> + '_> {
+    pub fn after(&self, since: DateTime<Utc>) -> Box<dyn Iterator<Item = DateTime<Utc>> + '_> {
         if self.is_hourly {
             return Box::new(self.schedule.after_owned(since.with_timezone(&self.time_zone)).map(|due| due.to_utc()));
         }

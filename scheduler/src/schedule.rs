@@ -5,20 +5,26 @@
 use chrono_tz::Tz;
 use shared::{knowledge::ReconcileEmbeddings, queue::Job, scheduling::Template};
 
-/// A line: a stable name, when it is due, and the job that each tenant gets.
-pub(crate) struct Line {
-    pub(crate) name: &'static str,
-    pub(crate) cron: &'static str,
-    pub(crate) time_zone: Tz,
-    pub(crate) catch_up: CatchUp,
-    pub(crate) overlap: Overlap,
-    pub(crate) work: Work,
+/// A line: when it is due, and the job that each tenant gets then.
+#[derive(Debug)]
+pub struct Line {
+    /// Stable: what was due under another name is not made up for.
+    pub name: &'static str,
+    /// When it is due.
+    pub cron: &'static str,
+    /// Whose clocks that means.
+    pub time_zone: Tz,
+    /// What happens to missed ticks.
+    pub catch_up: CatchUp,
+    /// What happens while the job of the tick before is open.
+    pub overlap: Overlap,
+    /// The job.
+    pub work: Work,
 }
 
 /// What happens to ticks that were missed while no scheduler ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the policies that a line can have"))]
-pub(crate) enum CatchUp {
+pub enum CatchUp {
     /// The latest is made up for: right for work that converges.
     Latest,
     /// Each is made up for, at most this many of the latest: right for work that is about its time.
@@ -29,8 +35,7 @@ pub(crate) enum CatchUp {
 
 /// What happens at a tick when the job of the tick before is still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the policies that a line can have")]
-pub(crate) enum Overlap {
+pub enum Overlap {
     /// That tenant gets no further job.
     Skip,
     /// It gets one all the same, unless the job's own unique key says otherwise.
@@ -39,12 +44,14 @@ pub(crate) enum Overlap {
 
 /// What a line enqueues.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Work {
+pub enum Work {
+    /// Finds articles whose embeddings are missing or stale.
     ReconcileEmbeddings,
 }
 
+/// The product's lines.
 #[rustfmt::skip]
-pub(crate) const SCHEDULE: &[Line] = &[
+pub const SCHEDULE: &[Line] = &[
     Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: Work::ReconcileEmbeddings },
 ];
 

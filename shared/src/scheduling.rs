@@ -41,15 +41,20 @@ pub async fn try_lead(database: &Database, candidate: Uuid, lease: Duration) -> 
     Ok(epoch.map(|epoch| Lead { epoch }))
 }
 
-/// Keeps the lead for another lease. False: it is lost.
-pub async fn keep_leading(database: &Database, lead: Lead, lease: Duration) -> Result<bool, sqlx::Error> {
+/// Keeps the lead for another lease; what time it is by the clock of PostgreSQL. `None`: it is lost.
+pub async fn keep_leading(
+    database: &Database,
+    lead: Lead,
+    lease: Duration,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let mut connection = database.registry().await?;
-    let kept = sqlx::query!(
-        "update scheduler_leader set leads_until = clock_timestamp() + $2::interval where epoch = $1",
+    let kept = sqlx::query_scalar!(
+        r#"update scheduler_leader set leads_until = clock_timestamp() + $2::interval where epoch = $1
+           returning clock_timestamp() as "now!""#,
         lead.epoch,
         interval(lease)?
     );
-    Ok(kept.execute(&mut *connection).await?.rows_affected() == 1)
+    kept.fetch_optional(&mut *connection).await
 }
 
 /// Gives the lead up, so that another scheduler need not wait for the lease to end.
@@ -133,10 +138,16 @@ pub async fn tick(
     }
 }
 
-/// When a line ticked last, whoever led then.
-pub async fn last_tick(database: &Database, line: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+/// Up to when a line needs no more ticks, whoever led: its latest tick or, when there is none, when it was published first.
+pub async fn ticked_until(database: &Database, line: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let mut registry = database.registry().await?;
-    sqlx::query_scalar!("select max(due_at) from scheduler_ticks where line = $1", line).fetch_one(&mut *registry).await
+    sqlx::query_scalar!(
+        "select coalesce((select max(due_at) from scheduler_ticks where line = $1),
+                         (select since from scheduler_lines where name = $1))",
+        line
+    )
+    .fetch_one(&mut *registry)
+    .await
 }
 
 /// Forgets ticks of long ago, though never the latest of a line.

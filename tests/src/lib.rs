@@ -7,6 +7,7 @@
 
 pub mod fixture;
 pub mod processes;
+pub mod proxy;
 
 use std::{
     net::TcpListener,
@@ -321,7 +322,7 @@ impl TestApp {
         let running = tokio::spawn(worker.run(stop.clone(), CancellationToken::new()));
         self.until_no_job_is_open().await;
         stop.cancel();
-        running.await.unwrap();
+        running.await.unwrap().unwrap();
     }
 
     /// Waits until no job is open.
@@ -329,7 +330,7 @@ impl TestApp {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
             let counts = queue::counts(&self.db.database).await.unwrap();
-            let open: i64 = counts.iter().map(|c| c.unrelayed + c.relayed).sum();
+            let open: i64 = counts.iter().map(queue::OutboxCounts::open).sum();
             if open == 0 {
                 return;
             }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::{Queue, outbox::OutboxCounts, store::Depths};
+use super::{Queue, outbox::Troubles, store::Depths};
 use crate::telemetry::metrics::{counter, counters, float_gauges, gauges, histograms};
 
 pub(super) static RELAYED: LazyLock<IntCounter> =
@@ -56,10 +56,10 @@ pub(super) fn set_depths(queue: Queue, depths: &Depths) {
     OLDEST.with_label_values(&[queue.name()]).set(depths.oldest.unwrap_or_default().as_secs_f64());
 }
 
-pub(super) fn set_counts(counts: &[OutboxCounts]) {
+pub(super) fn set_troubles(troubles: &[Troubles]) {
     for queue in Queue::ALL {
-        let found = counts.iter().find(|c| c.queue == queue.name());
-        let (unrelayed, dead, lag) = found.map_or((0, 0, 0.0), |c| (c.unrelayed, c.dead, c.relay_lag_seconds));
+        let found = troubles.iter().find(|t| t.queue == queue.name());
+        let (unrelayed, dead, lag) = found.map_or((0, 0, 0.0), |t| (t.unrelayed, t.dead, t.relay_lag_seconds));
         DEPTH.with_label_values(&[queue.name(), "unrelayed"]).set(unrelayed);
         DEPTH.with_label_values(&[queue.name(), "dead"]).set(dead);
         RELAY_LAG.with_label_values(&[queue.name()]).set(lag);

@@ -120,6 +120,9 @@ impl Backoff {
     }
 }
 
+/// The waits of a process whose PostgreSQL or Redis does not answer.
+const RETRY: Backoff = Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) };
+
 /// A type of job. The payload holds ids: the job re-reads what they mean and converges, so running it twice is harmless.
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Stable across releases; never the name of the Rust type.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Queue, QueueStore, RedisError, metrics, outbox};
+use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox};
 use crate::db::Database;
 
 const BATCH: u16 = 500;
@@ -46,8 +46,7 @@ pub async fn run(database: Database, store: QueueStore, stop: CancellationToken)
             Some(Err(error)) => {
                 failures += 1;
                 metrics::RELAY_FAILURES.inc();
-                let wait = super::Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) }
-                    .delay(failures, rand::random());
+                let wait = RETRY.delay(failures, rand::random());
                 tracing::warn!(%error, failures, retry_in_ms = wait.as_millis(), "queue.relay.paused");
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
             }
@@ -149,13 +148,13 @@ impl Relay {
 
     async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
         let mut transaction = self.database.untenanted().await?;
-        let jobs = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
-        if !jobs.is_empty() {
+        let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
+        if taken > 0 {
             self.store.push(queue, &jobs).await?;
             transaction.commit().await?;
             metrics::RELAYED.inc_by(jobs.len() as u64);
         }
-        Ok(jobs.len())
+        Ok(taken)
     }
 
     /// Makes sure that Redis knows the next page of jobs that were relayed a while ago: a part of its memory may be lost as

@@ -1,5 +1,6 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
+mod admin_api;
 mod auth;
 mod bad_input;
 mod import;

@@ -76,6 +76,7 @@ const RULES: &[Rule] = &[
                         ('search', 'article_tags', '{helpcenter_search}', 'SELECT'),
                         ('search', 'tags', '{helpcenter_search}', 'SELECT'),
                         ('queue', 'outbox', '{helpcenter_queue}', 'ALL'),
+                        ('queue', 'unrelayed_jobs', '{helpcenter_queue}', 'ALL'),
                         ('queue', 'finished_jobs', '{helpcenter_queue}', 'ALL'))",
         broken_by: &["create policy staff on tags using (true)", "alter policy search on tags to public"],
     },
@@ -111,8 +112,10 @@ const RULES: &[Rule] = &[
                         'finished_jobs_trim(text,interval,integer,integer)', 'outbox_cancelled(uuid[])',
                         'outbox_counts()', 'outbox_fail(uuid,uuid,text,timestamp with time zone)',
                         'outbox_finish(uuid[],uuid[],text[],jsonb[])', 'outbox_forget_relayed()',
-                        'outbox_hand_back(uuid[],uuid)', 'outbox_relay(text,integer)',
+                        'outbox_hand_back(uuid[],uuid)', 'outbox_progress(uuid[],uuid[],bigint[],bigint[])',
+                        'outbox_relay(text,integer)',
                         'outbox_relayed_page(text,uuid,interval,integer)', 'outbox_start(uuid[],uuid)',
+                        'outbox_troubles()',
                         'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint)',
                         'search_keyword_candidates(text[],tsquery,uuid[],text[],text,text,integer)',
                         'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,integer,integer)'
@@ -221,6 +224,9 @@ const RULES: &[Rule] = &[
                         ('helpcenter_queue', 'tenants', 'SELECT'), ('helpcenter_queue', 'outbox', 'SELECT'),
                         ('helpcenter_queue', 'outbox', 'UPDATE'), ('helpcenter_queue', 'outbox', 'INSERT'),
                         ('helpcenter_queue', 'outbox', 'DELETE'),
+                        ('helpcenter_queue', 'unrelayed_jobs', 'SELECT'),
+                        ('helpcenter_queue', 'unrelayed_jobs', 'INSERT'),
+                        ('helpcenter_queue', 'unrelayed_jobs', 'DELETE'),
                         ('helpcenter_queue', 'finished_jobs', 'SELECT'),
                         ('helpcenter_queue', 'finished_jobs', 'INSERT'),
                         ('helpcenter_queue', 'finished_jobs', 'DELETE'),
@@ -374,7 +380,7 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
         password: "correct horse battery".to_owned(),
     };
     session::create_person(&mut tx, person, "test").await.unwrap();
-    let key = api_key::NewApiKey { name: "machine".to_owned(), roles: Roles::none(), expires_at: None };
+    let key = api_key::NewApiKey { name: "machine".to_owned(), roles: Roles::none(), scopes: vec![], expires_at: None };
     api_key::create(&mut tx, &pepper, &key, "test").await.unwrap();
     tx.commit().await.unwrap();
     let (clock, lifetime) = (Clock::fixed(start_of_time()), Duration::from_secs(60));
@@ -470,7 +476,7 @@ async fn foreign_rows_cannot_be_written_changed_or_deleted() {
                     tx.commit().await.unwrap();
                 }
                 // Nobody may do that at all.
-                Err(error) => assert!(["audit_log", "search_documents"].contains(&table.as_str()), "{table}: {error}"),
+                Err(error) => assert!(["audit_log", "search_documents", "unrelayed_jobs"].contains(&table.as_str()), "{table}: {error}"),
             }
         }
         assert_eq!(count(&db, &table, globex.id).await, before, "{table}");

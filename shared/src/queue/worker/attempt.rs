@@ -74,6 +74,7 @@ impl Leased {
             tenant: self.job.tenant,
             attempt: self.job.attempts.max(1).cast_unsigned(),
             result: Arc::default(),
+            progress: self.lease.progress.clone(),
         };
         let started = Instant::now();
         let outcome = self.attempt(registered, run.clone()).await;
@@ -96,35 +97,31 @@ impl Leased {
         }
     }
 
+    /// Runs the handler. When it is told to end, nothing of it goes on: another worker may have the job next.
     async fn attempt(&self, registered: &Registered, run: Run) -> Outcome {
         let handled = AssertUnwindSafe((registered.handler)(self.job.payload.clone(), run)).catch_unwind();
-        let mut task = tokio::spawn(tokio::time::timeout(registered.timeout, handled));
         let ended = tokio::select! {
-            ended = &mut task => ended,
-            why = self.lease.interrupt.asked() => {
-                task.abort();
-                // Another worker may have the job next: until then this attempt must have ended, one way or the other.
-                match task.await {
-                    Err(join) if join.is_cancelled() => return Outcome::Interrupted(why),
-                    ended => ended,
-                }
-            }
+            biased; // What is done is done, also when it is asked to end in the same moment.
+            ended = tokio::time::timeout(registered.timeout, handled) => ended,
+            why = self.lease.interrupt.asked() => return Outcome::Interrupted(why),
         };
         match ended {
-            Ok(Ok(Ok(Ok(())))) => Outcome::Done,
-            Ok(Ok(Ok(Err(error)))) => Outcome::Failed(error),
-            Ok(Ok(Err(panic))) => {
+            Ok(Ok(Ok(()))) => Outcome::Done,
+            Ok(Ok(Err(error))) => Outcome::Failed(error),
+            Ok(Err(panic)) => {
                 Outcome::Failed(JobError::retry(anyhow::anyhow!("panicked: {}", panic_text(panic.as_ref()))))
             }
-            Ok(Err(_elapsed)) => {
+            Err(_elapsed) => {
                 Outcome::Failed(JobError::retry(anyhow::anyhow!("took longer than {:?}", registered.timeout)))
             }
-            Err(join) => Outcome::Failed(JobError::retry(anyhow::Error::from(join))),
         }
     }
 
     /// Has the end of the job recorded.
     async fn finish(self, ending: Ending, result: Option<serde_json::Value>) {
+        if let Some((done, total)) = self.lease.progress.news() {
+            self.worker.tell_progress(&[(self.lease.id, self.lease.token, done, total)]).await;
+        }
         let job = Arc::from(self.job.job.as_str());
         let ended = Ended { lease: self.lease, job, ending, result };
         // The recorder ends last. If it could not: the lease runs out.

@@ -5,8 +5,9 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,7 +19,7 @@ use tokio::{
 
 /// Passes bytes on. Gone, with all its connections, when dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
     replies: Arc<Replies>,
@@ -46,23 +47,34 @@ enum Accepts {
     Silently,
 }
 
-/// One of so many replies is lost, and its connection with it; 0: none.
+/// One of so many replies is lost, and its connection with it; 0: none. Each comes late by some µs.
 #[derive(Debug, Default)]
 struct Replies {
     lost_of: AtomicUsize,
     seen: AtomicUsize,
+    lost: AtomicUsize,
+    late_micros: AtomicU64,
 }
 
 impl Replies {
     fn loses_this_one(&self) -> bool {
         let (of, seen) = (self.lost_of.load(Ordering::SeqCst), self.seen.fetch_add(1, Ordering::SeqCst));
-        of > 0 && seen % of == of - 1
+        let loses = of > 0 && seen % of == of - 1;
+        self.lost.fetch_add(usize::from(loses), Ordering::SeqCst);
+        loses
+    }
+
+    async fn wait(&self) {
+        let late = self.late_micros.load(Ordering::SeqCst);
+        if late > 0 {
+            tokio::time::sleep(Duration::from_micros(late)).await;
+        }
     }
 }
 
 impl Proxy {
     /// A proxy in front of the server that the URL names.
-    pub(crate) async fn before(server: &SecretString) -> Self {
+    pub async fn before(server: &SecretString) -> Self {
         let url = url::Url::parse(server.expose_secret()).unwrap();
         let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -74,7 +86,7 @@ impl Proxy {
     }
 
     /// The server's URL with the proxy's address in it.
-    pub(crate) fn url(&self, server: &SecretString) -> SecretString {
+    pub fn url(&self, server: &SecretString) -> SecretString {
         let mut url = url::Url::parse(server.expose_secret()).unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(self.address.port())).unwrap();
@@ -82,28 +94,43 @@ impl Proxy {
     }
 
     /// Breaks every connection and refuses new ones, as when the server is down.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.end_generation(Fate::Cut, Accepts::Nobody);
     }
 
     /// Makes every connection silent for ever, without closing it; new ones are as usual.
-    pub(crate) fn silence_connections(&self) {
+    pub fn silence_connections(&self) {
         self.end_generation(Fate::Silence, Accepts::Normally);
     }
 
     /// Makes every connection silent, new ones too.
-    pub(crate) fn silence_everything(&self) {
+    pub fn silence_everything(&self) {
         self.end_generation(Fate::Silence, Accepts::Silently);
     }
 
     /// Accepts connections as usual again.
-    pub(crate) fn restore(&self) {
+    pub fn restore(&self) {
         self.state.send_modify(|state| state.accepts = Accepts::Normally);
     }
 
     /// From now on one of so many replies is lost after its command was carried out, and the connection breaks; 0: none.
-    pub(crate) fn lose_one_reply_of(&self, number: usize) {
+    pub fn lose_one_reply_of(&self, number: usize) {
         self.replies.lost_of.store(number, Ordering::SeqCst);
+    }
+
+    /// How many replies were lost so far.
+    pub fn lost_replies(&self) -> usize {
+        self.replies.lost.load(Ordering::SeqCst)
+    }
+
+    /// From now on every reply comes so much later.
+    pub fn delay_replies(&self, late: Duration) {
+        self.replies.late_micros.store(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+    }
+
+    /// Breaks every connection; new ones are as usual.
+    pub fn reset_connections(&self) {
+        self.end_generation(Fate::Cut, Accepts::Normally);
     }
 
     fn end_generation(&self, fate: Fate, accepts: Accepts) {
@@ -132,8 +159,8 @@ async fn accept(listener: TcpListener, server: String, state: watch::Receiver<St
             }
             let Ok(server) = TcpStream::connect(server).await else { return };
             let fate = tokio::select! {
-                _ = pump(&client, &server, || true) => return,
-                _ = pump(&server, &client, || !replies.loses_this_one()) => return,
+                _ = pump(&client, &server, None) => return,
+                _ = pump(&server, &client, Some(&replies)) => return,
                 overtaken = state.wait_for(|state| state.generation > generation) => overtaken.map(|state| state.fate),
             };
             if let Ok(Fate::Silence) = fate {
@@ -149,17 +176,20 @@ async fn hold<T>(state: &mut watch::Receiver<State>, connections: T) {
     drop(connections);
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream, passes: impl Fn() -> bool) -> io::Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, replies: Option<&Replies>) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         from.readable().await?;
         let mut rest = match from.try_read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(_) if !passes() => return Ok(()),
+            Ok(_) if replies.is_some_and(Replies::loses_this_one) => return Ok(()),
             Ok(length) => &buffer[..length],
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         };
+        if let Some(replies) = replies {
+            replies.wait().await;
+        }
         while !rest.is_empty() {
             to.writable().await?;
             match to.try_write(rest) {
