@@ -40,6 +40,7 @@ struct Followed {
 
 /// Leads or waits until cancelled. Errors are waited out.
 pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationToken) -> anyhow::Result<()> {
+    metrics::prepare();
     let started = clock.now();
     let mut lines = Vec::with_capacity(SCHEDULE.len());
     for line in SCHEDULE {

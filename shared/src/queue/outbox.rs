@@ -107,6 +107,8 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch {
     pub(super) id: Uuid,
+    /// The name of its type.
+    pub(super) job: String,
     /// Where it waits: `priority:tenant`, and `:job` for a type of job that has a rate limit.
     pub(super) lane: String,
     /// The tenant's share while others wait too.
@@ -122,7 +124,7 @@ macro_rules! dispatches {
                 .map(|r| {
                     let lane = format!("{}:{}", r.priority, r.tenant_id);
                     let lane = if r.is_limited { format!("{lane}:{}", r.job) } else { lane };
-                    Dispatch { id: r.id, lane, weight: r.weight, run_at: r.run_at }
+                    Dispatch { id: r.id, job: r.job, lane, weight: r.weight, run_at: r.run_at }
                 })
                 .collect::<Vec<_>>()
         })
