@@ -2,6 +2,7 @@
 
 mod auth;
 mod bad_input;
+mod dashboards;
 mod import;
 mod jobs;
 mod logs;
