@@ -8,7 +8,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -20,7 +20,7 @@ use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 use crate::{
     error::{ApiError, Code},
-    pages,
+    pages, routes,
 };
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -34,6 +34,18 @@ static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
         &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0],
     )
 });
+
+/// Makes the counters of every route exist at 0, for its success and for our errors: a counter that appears with its first
+/// event has no rate, and the first error must raise an alert.
+pub(crate) fn prepare_metrics() {
+    for endpoint in routes::table() {
+        let method = method_label(&endpoint.method);
+        for code in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE] {
+            REQUESTS.with_label_values(&[endpoint.path, method, code.as_str()]);
+        }
+        DURATION.with_label_values(&[endpoint.path, method]);
+    }
+}
 
 /// What pages may load: our own stylesheet, and images over https. No script at all.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' https: data:; font-src 'self'; \
@@ -89,7 +101,7 @@ pub async fn boundary(
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
-    let (route, method) = (route(&response), method(&response));
+    let (route, method) = (route(&response), method_label(response.request().method()));
     REQUESTS.with_label_values(&[route.as_str(), method, response.status().as_str()]).inc();
     DURATION.with_label_values(&[route.as_str(), method]).observe(started.elapsed().as_secs_f64());
     Ok(response)
@@ -164,8 +176,9 @@ fn route<B>(response: &ServiceResponse<B>) -> String {
     response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned())
 }
 
-fn method<B>(response: &ServiceResponse<B>) -> &'static str {
-    match response.request().method().as_str() {
+/// Methods that no route has count as one, so that nobody can invent labels.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
         "POST" => "POST",

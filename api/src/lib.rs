@@ -84,6 +84,7 @@ impl Services {
 
 /// Starts the server on a listener. It stops on SIGTERM and SIGINT, after open requests had time to finish.
 pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Server> {
+    boundary::prepare_metrics();
     let shutdown_seconds = services.config.shutdown_timeout.as_secs();
     let services = web::Data::new(services);
     let server = HttpServer::new(move || {

@@ -11,6 +11,13 @@ step() { printf '\n== %s\n' "$*"; }
 step 'build the programs (the tests start them)'
 cargo build --workspace --bins --locked
 
+step 'Prometheus, and the dashboards'
+if [ -z "${PROMETHEUS_BIN:-}" ]; then
+  PROMETHEUS_BIN=$(python3 deploy/local/prometheus.py) || [ $? = 3 ] # there is none; the tests that need it say so
+fi
+export PROMETHEUS_BIN
+python3 deploy/local/dashboards.py
+
 step 'cargo test'
 cargo test --workspace --locked
 

@@ -40,6 +40,7 @@ struct Followed {
 /// Leads or waits until cancelled. Errors are waited out. What time it is, PostgreSQL says, so that schedulers whose clocks
 /// differ agree on what is due.
 pub async fn run(database: &Database, lines: &'static [Line], stop: CancellationToken) -> anyhow::Result<()> {
+    metrics::prepare(lines);
     let mut followed = Vec::with_capacity(lines.len());
     for line in lines {
         followed.push(Followed {

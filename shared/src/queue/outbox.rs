@@ -108,6 +108,8 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch {
     pub(super) id: Uuid,
+    /// The name of its type.
+    pub(super) job: String,
     /// Where it waits: `priority:tenant`, and `:job` for a type of job that has a rate limit.
     pub(super) lane: String,
     /// The tenant's share while others wait too.
@@ -123,8 +125,9 @@ macro_rules! dispatches {
             let found = rows.len();
             let jobs = rows.into_iter().filter_map(|r| {
                 let lane = format!("{}:{}", r.priority?, r.tenant_id?);
-                let lane = if r.is_limited? { format!("{lane}:{}", r.job?) } else { lane };
-                Some(Dispatch { id: r.id?, lane, weight: r.weight?, run_at: r.run_at? })
+                let job = r.job?;
+                let lane = if r.is_limited? { format!("{lane}:{job}") } else { lane };
+                Some(Dispatch { id: r.id?, job, lane, weight: r.weight?, run_at: r.run_at? })
             });
             (jobs.collect::<Vec<_>>(), found)
         })

@@ -122,6 +122,7 @@ impl Relay {
         let forgotten = outbox::forget_relayed(&mut transaction).await?;
         transaction.commit().await?;
         self.store.mark_incarnation().await?;
+        metrics::RESENT.inc_by(u64::try_from(forgotten).unwrap_or_default());
         if forgotten > 0 {
             tracing::warn!(jobs = forgotten, "queue.relay.redis_was_empty: every open job is sent again");
         }
@@ -152,7 +153,9 @@ impl Relay {
         if taken > 0 {
             self.store.push(queue, &jobs).await?;
             transaction.commit().await?;
-            metrics::RELAYED.inc_by(jobs.len() as u64);
+            for job in &jobs {
+                metrics::ENQUEUED.with_label_values(&[queue.name(), &job.job]).inc();
+            }
         }
         Ok(taken)
     }
@@ -165,6 +168,7 @@ impl Relay {
         let jobs = outbox::relayed_page(&mut transaction, queue, self.audit_after, older_than, AUDIT_PAGE).await?;
         drop(transaction);
         let missing = self.store.push(queue, &jobs).await?;
+        metrics::RESENT.inc_by(missing as u64);
         if let Some(last) = jobs.last() {
             self.audit_after = last.id;
         } else {

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::config::TelemetryConfig;
 
-/// Starts logging to standard error. Line breaks and control characters in values are escaped, so no value can forge a line.
+/// Starts logging to standard error, and tells the metrics which release runs. Line breaks and control characters in values are escaped, so no value can forge a line.
 pub fn start(config: &TelemetryConfig) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -22,6 +22,7 @@ pub fn start(config: &TelemetryConfig) -> Result<(), Box<dyn std::error::Error +
             tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
         registry.with(layer).try_init()?;
     }
+    metrics::tell_version();
     Ok(())
 }
 

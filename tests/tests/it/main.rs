@@ -3,6 +3,7 @@
 mod admin_api;
 mod auth;
 mod bad_input;
+mod dashboards;
 mod import;
 mod jobs;
 mod logs;

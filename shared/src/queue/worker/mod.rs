@@ -107,6 +107,7 @@ impl Worker {
     /// Runs until told to stop, then lets running jobs finish within the grace period and hands the others back; told to end
     /// at once, it hands back what runs.
     pub async fn run(self, stop: CancellationToken, at_once: CancellationToken) -> Result<(), Broken> {
+        metrics::prepare(self.registry.names());
         let queues = self.queues();
         let upkeep = CancellationToken::new();
         let mut background = JoinSet::new();
@@ -341,7 +342,9 @@ impl Worker {
     }
 
     async fn read_controls(&self) -> Result<(), sqlx::Error> {
-        self.heed_pauses(&outbox::paused(&self.database).await?);
+        let paused = outbox::paused(&self.database).await?;
+        metrics::set_paused(&paused);
+        self.heed_pauses(&paused);
         let running: Vec<Uuid> = self.held.by_queue().into_values().flatten().map(|(id, _)| id).collect();
         if !running.is_empty() {
             for id in outbox::cancelled(&self.database, &running).await? {
@@ -390,15 +393,15 @@ impl Worker {
         }
     }
 
+    /// Measures every queue, also those that this worker does not serve: nobody else may tell that nobody serves one.
     async fn measure(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(MEASURE_EVERY)).await.is_some() {
-            for queue in self.queues() {
-                if let Ok(depths) = self.store.depths(queue).await {
-                    metrics::set_depths(queue, &depths);
-                }
+        loop {
+            for queue in Queue::ALL {
+                metrics::set_depths(queue, self.store.depths(queue).await.ok().as_ref());
             }
-            if let Ok(troubles) = outbox::troubles(&self.database).await {
-                metrics::set_troubles(&troubles);
+            metrics::set_troubles(outbox::troubles(&self.database).await.ok().as_deref());
+            if stop.run_until_cancelled(tokio::time::sleep(MEASURE_EVERY)).await.is_none() {
+                return;
             }
         }
     }

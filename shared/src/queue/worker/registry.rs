@@ -98,6 +98,11 @@ impl Registry {
         Queue::ALL.into_iter().filter(|queue| self.jobs.values().any(|job| job.queue == *queue)).collect()
     }
 
+    /// Every type of job: its queue and its name.
+    pub(super) fn names(&self) -> impl Iterator<Item = (Queue, &'static str)> {
+        self.jobs.iter().map(|(name, job)| (job.queue, *name))
+    }
+
     /// The rate limits of a queue's jobs.
     pub(super) fn limits(&self, queue: Queue) -> Vec<Limit> {
         self.jobs.values().filter(|job| job.queue == queue).filter_map(|job| job.limit.clone()).collect()
