@@ -1,6 +1,12 @@
 //! The queues of the deployment, for those who look after it: what waits, and what is paused.
 
-use actix_web::web::{Bytes, Data, Json, Path};
+use std::{future::Future, pin::Pin};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    web::{Bytes, Data, Json, Path},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use shared::{
@@ -118,9 +124,8 @@ pub(crate) async fn pause(
     services: Data<Services>,
     Operator(caller): Operator,
     name: Path<String>,
-    body: Result<Bytes, actix_web::Error>,
+    _body: BodyRead,
 ) -> Result<Json<QueuePaused>, ApiError> {
-    read_to_its_end(body)?;
     let queue = named(&name)?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     if admin::pause(&services.database, queue).await? {
@@ -146,9 +151,8 @@ pub(crate) async fn resume(
     services: Data<Services>,
     Operator(caller): Operator,
     name: Path<String>,
-    body: Result<Bytes, actix_web::Error>,
+    _body: BodyRead,
 ) -> Result<Json<QueuePaused>, ApiError> {
-    read_to_its_end(body)?;
     let queue = named(&name)?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     if admin::resume(&services.database, queue).await? {
@@ -182,9 +186,20 @@ pub(crate) async fn schedule(services: Data<Services>, Operator(_caller): Operat
     Ok(Json(Schedule { results: lines.into_iter().map(line).collect() }))
 }
 
-/// Nothing is expected in the body, but one that is no HTTP is to be told so.
-fn read_to_its_end(body: Result<Bytes, actix_web::Error>) -> Result<(), ApiError> {
-    body.map(drop).map_err(|_| ApiError::invalid("The body could not be read to its end. Send it again, or none."))
+/// Nothing is expected in the body, but who sends one that is no HTTP is told so.
+pub(crate) struct BodyRead;
+
+impl FromRequest for BodyRead {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let unreadable = |_| ApiError::invalid("The body could not be read to its end. Send it again, or none.");
+            body.await.map(|_| Self).map_err(unreadable)
+        })
+    }
 }
 
 fn named(name: &str) -> Result<Queue, ApiError> {
