@@ -276,7 +276,8 @@ grant select, update on scheduler_leader to helpcenter_queue; -- update: for the
 -- tenants there is a new job, null when the tick was made before. Refused when the epoch is not the leader's any more.
 create function scheduler_tick(
     of_line text, at timestamptz, of_epoch bigint,
-    of_queue text, of_job text, of_payload jsonb, of_unique_key text, of_max_attempts integer, is_of_limited_type boolean, of_priority smallint
+    of_queue text, of_job text, of_payload jsonb, of_unique_key text, of_max_attempts integer, is_of_limited_type boolean, of_priority smallint,
+    of_trace_parent text
 ) returns bigint language plpgsql volatile security definer set search_path = pg_catalog, public, pg_temp as $$
 declare
     enqueued bigint;
@@ -290,8 +291,9 @@ begin
     if not found then
         return null;
     end if;
-    insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority)
-    select id, of_queue, of_job, of_payload, of_unique_key, of_max_attempts, is_of_limited_type, of_priority from tenants
+    insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, trace_parent)
+    select id, of_queue, of_job, of_payload, of_unique_key, of_max_attempts, is_of_limited_type, of_priority, of_trace_parent
+    from tenants
     on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing;
     get diagnostics enqueued = row_count;
     update scheduler_ticks set jobs = enqueued where line = of_line and due_at = at;

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
-    let telemetry = TelemetryConfig::from_env(9101)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9101)?;
+    let traces = telemetry::start("helpcenter-api", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
@@ -45,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
     stop.cancel();
     probes.await?;
     database.close().await;
+    traces.finish().await;
     tracing::info!("api.stopped");
     Ok(())
 }

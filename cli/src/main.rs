@@ -11,13 +11,14 @@ mod sync;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use shared::{
-    config::{DatabaseConfig, OwnerDatabaseConfig},
+    config::{DatabaseConfig, OwnerDatabaseConfig, TracesConfig},
     db::{self, Database},
     telemetry,
     tenancy::{self, Tenant},
 };
+use tracing::{Instrument as _, field::Empty};
 
 /// Sets up, fills and looks after a help center. Configuration comes from the same environment variables as that of the
 /// services; docs/OPERATIONS.md lists them.
@@ -74,14 +75,27 @@ impl TenantArgument {
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::install_tls();
-    let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&error);
-            ExitCode::FAILURE
-        }
+    let matches = Arguments::command().get_matches();
+    let name = matches.subcommand_name().unwrap_or_default();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    run_traced(name, arguments).await.unwrap_or_else(|error| {
+        output::error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the command as a trace of its own, in which the jobs that it enqueues go on.
+async fn run_traced(name: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let traces = telemetry::start_traces("helpcenter", &TracesConfig::from_env()?)
+        .map_err(|error| anyhow::anyhow!("the export of traces could not be started: {error}"))?;
+    let span = tracing::info_span!("command", otel.name = format!("helpcenter {name}"), otel.status_code = Empty);
+    let ended = run(arguments).instrument(span.clone()).await;
+    if ended.is_err() {
+        span.record("otel.status_code", "ERROR");
     }
+    drop(span);
+    traces.finish().await;
+    ended
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

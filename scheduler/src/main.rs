@@ -31,9 +31,10 @@ async fn main() -> anyhow::Result<()> {
     if Arguments::parse().dry_run {
         return dry_run(&Clock::system());
     }
-    let telemetry = TelemetryConfig::from_env(9103)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9103)?;
+    let traces = telemetry::start("helpcenter-scheduler", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
     let probes = tokio::net::TcpListener::bind(telemetry.address)
@@ -48,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
     probes_stop.cancel();
     probes.await?;
     database.close().await;
+    traces.finish().await;
     tracing::info!("scheduler.stopped");
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
+use tracing::Span;
 use uuid::Uuid;
 
-use crate::{db::Database, queue::Job};
+use crate::{db::Database, queue::Job, telemetry::traces};
 
 /// How long a tick is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -104,7 +105,8 @@ pub enum Tick {
     NotLeading,
 }
 
-/// Makes a tick: enqueues the line's job for every tenant and remembers the tick, in one transaction.
+/// Makes a tick: enqueues the line's job for every tenant and remembers the tick, in one transaction. The tick begins a
+/// trace, in which the jobs go on.
 pub async fn tick(
     database: &Database,
     lead: Lead,
@@ -112,9 +114,10 @@ pub async fn tick(
     due_at: DateTime<Utc>,
     template: &Template,
 ) -> Result<Tick, sqlx::Error> {
+    let span = tick_span(line, due_at, template);
     let mut connection = database.registry().await?;
     let made = sqlx::query_scalar!(
-        "select scheduler_tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "select scheduler_tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         line,
         due_at,
         lead.epoch,
@@ -124,7 +127,8 @@ pub async fn tick(
         template.unique_key,
         template.max_attempts,
         template.is_limited,
-        template.priority
+        template.priority,
+        traces::trace_parent(&span)
     )
     .fetch_one(&mut *connection)
     .await;
@@ -136,6 +140,23 @@ pub async fn tick(
         }
         Err(error) => Err(error),
     }
+}
+
+fn tick_span(line: &str, due_at: DateTime<Utc>, template: &Template) -> Span {
+    if !traces::are_exported() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        parent: None,
+        "scheduler.tick",
+        otel.name = %format_args!("tick {line}"),
+        otel.kind = "producer",
+        messaging.system = "helpcenter",
+        messaging.operation.type = "send",
+        messaging.destination.name = template.queue,
+        helpcenter.job = template.job,
+        helpcenter.due_at = %due_at,
+    )
 }
 
 /// Up to when a line needs no more ticks, whoever led: its latest tick or, when there is none, when it was published first.

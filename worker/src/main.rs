@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let telemetry = TelemetryConfig::from_env(9102)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9102)?;
+    let traces = telemetry::start("helpcenter-worker", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let config = WorkerConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
@@ -37,5 +38,6 @@ async fn main() -> anyhow::Result<()> {
     probes_stop.cancel();
     probes.await?;
     database.close().await;
+    traces.finish().await;
     Ok(ran?)
 }

@@ -17,6 +17,7 @@ mod connection;
 mod metrics;
 mod outbox;
 pub mod relay;
+mod spans;
 mod store;
 mod wake;
 pub mod worker;

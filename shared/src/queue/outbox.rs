@@ -8,9 +8,10 @@ use serde_json::Value;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::{Job, JobId, Queue};
+use super::{Job, JobId, Queue, spans};
 use crate::{
     db::{Database, TenantTx},
+    telemetry::traces,
     tenancy::TenantId,
 };
 
@@ -38,9 +39,10 @@ pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, s
         let payloads = batch.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<Option<String>> = batch.iter().map(Job::unique_key).collect();
         let priorities: Vec<i16> = batch.iter().map(|job| job.priority().level()).collect();
+        let span = spans::enqueue::<J>(tx.tenant(), batch.len());
         let inserted = sqlx::query!(
-            "insert into outbox (tenant_id, queue, job, max_attempts, is_limited, payload, unique_key, priority)
-             select $1, $2, $3, $4, $5, payload, unique_key, priority
+            "insert into outbox (tenant_id, queue, job, max_attempts, is_limited, trace_parent, payload, unique_key, priority)
+             select $1, $2, $3, $4, $5, $9, payload, unique_key, priority
              from unnest($6::jsonb[], $7::text[], $8::smallint[]) with ordinality as new (payload, unique_key, priority, place)
              order by place
              on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing",
@@ -51,7 +53,8 @@ pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, s
             J::RATE_LIMIT.is_some(),
             &payloads,
             &keys as &[Option<String>],
-            &priorities
+            &priorities,
+            traces::trace_parent(&span)
         )
         .execute(tx.connection())
         .await?;
@@ -68,10 +71,13 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
     let payload = payload(job)?;
     let unique_key = job.unique_key();
     let tenant = tx.tenant().uuid();
+    let span = spans::enqueue::<J>(tx.tenant(), 1);
+    let trace_parent = traces::trace_parent(&span);
     loop {
         let inserted = sqlx::query_scalar!(
-            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, run_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()))
+            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, run_at,
+                                 trace_parent)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()), $10)
              on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing
              returning id",
             tenant,
@@ -82,7 +88,8 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
             J::MAX_ATTEMPTS.cast_signed(),
             J::RATE_LIMIT.is_some(),
             job.priority().level(),
-            run_at
+            run_at,
+            trace_parent
         )
         .fetch_optional(tx.connection())
         .await?;
@@ -187,6 +194,8 @@ pub(super) struct Started {
     pub(super) is_cancelled: bool,
     /// From when it could have run to when it did.
     pub(super) waited: Duration,
+    /// The W3C trace context that it was enqueued in.
+    pub(super) trace_parent: Option<String>,
 }
 
 /// Begins an attempt of each of the jobs under a lease; those that have ended are left out.
@@ -195,7 +204,7 @@ pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Res
     let rows = sqlx::query!(
         r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", payload as "payload!", attempts as "attempts!",
                   max_attempts as "max_attempts!", cancelled_at is not null as "is_cancelled!", run_at as "run_at!",
-                  started_at as "started_at!"
+                  started_at as "started_at!", trace_parent
            from outbox_start($1, $2)"#,
         ids,
         lease
@@ -213,6 +222,7 @@ pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Res
             max_attempts: r.max_attempts,
             is_cancelled: r.is_cancelled,
             waited: (r.started_at - r.run_at).to_std().unwrap_or_default(),
+            trace_parent: r.trace_parent,
         })
         .collect())
 }

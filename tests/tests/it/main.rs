@@ -12,4 +12,5 @@ mod processes;
 mod queue;
 mod search;
 mod tenants;
+mod traces;
 mod visibility;

@@ -447,6 +447,8 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("QUEUE_REDIS_TIMEOUT_SECONDS", Some("soon")),
         ("METRICS_ADDRESS", Some("here")),
         ("LOG_FORMAT", Some("xml")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", Some("localhost:4317")),
+        ("OTEL_TRACES_SAMPLER_ARG", Some("2")),
     ];
     let workers = [
         ("WORKER_CONCURRENCY", Some("many")),

@@ -14,3 +14,4 @@ mod scripts;
 mod sharing;
 mod stopping;
 pub(crate) mod support;
+mod traces;

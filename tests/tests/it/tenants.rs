@@ -116,7 +116,7 @@ const RULES: &[Rule] = &[
                         'outbox_relay(text,integer)',
                         'outbox_relayed_page(text,uuid,interval,integer)', 'outbox_start(uuid[],uuid)',
                         'outbox_troubles()',
-                        'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint)',
+                        'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint,text)',
                         'search_keyword_candidates(text[],tsquery,uuid[],text[],text,text,integer)',
                         'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,integer,integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e

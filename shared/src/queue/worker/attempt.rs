@@ -8,6 +8,7 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::{
     Run, Worker,
@@ -19,6 +20,7 @@ use super::{
 use crate::queue::{
     JobError, JobId, metrics,
     outbox::{self, Ending, Started},
+    spans,
     store::Settlement,
 };
 
@@ -38,7 +40,8 @@ pub(super) struct Leased {
 /// What apalis calls for each job. Never an error: how an attempt ended is settled by then.
 pub(super) async fn run_leased(leased: Leased) {
     // A task of its own, so that the jobs of a queue share all cores.
-    if let Err(error) = tokio::spawn(leased.run()).await {
+    let span = spans::attempt(leased.lease.queue, &leased.job);
+    if let Err(error) = tokio::spawn(leased.run().instrument(span)).await {
         tracing::error!(%error, "queue.worker.attempt_failed");
     }
 }
@@ -122,6 +125,7 @@ impl Leased {
         if let Some((done, total)) = self.lease.progress.news() {
             self.worker.tell_progress(&[(self.lease.id, self.lease.token, done, total)]).await;
         }
+        spans::ended(ending.name());
         let job = Arc::from(self.job.job.as_str());
         let ended = Ended { lease: self.lease, job, ending, result };
         // The recorder ends last. If it could not: the lease runs out.
@@ -182,6 +186,7 @@ impl Leased {
     }
 
     fn count(&self, outcome: &str) {
+        spans::ended(outcome);
         metrics::FINISHED.with_label_values(&[self.lease.queue.name(), self.job.job.as_str(), outcome]).inc();
     }
 }
