@@ -6,6 +6,7 @@ mod demo;
 mod index;
 mod jobs;
 mod output;
+mod schedule;
 mod sync;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -45,6 +46,8 @@ enum Command {
     /// Look after the queues.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Show when each line of the cron table was due last and is due next.
+    Schedule,
     /// Create a tenant.
     CreateTenant(access::TenantArguments),
     /// Create a local account; its password is read from standard input.
@@ -115,6 +118,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
         Command::Jobs(command) => jobs::run(&database, command, json).await?,
+        Command::Schedule => schedule::show(&database, json).await?,
         Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,
         Command::CreateUser(arguments) => access::create_user(&database, arguments, json).await?,
         Command::CreateKey(arguments) => access::create_key(&database, arguments, json).await?,
