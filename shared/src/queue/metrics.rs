@@ -57,10 +57,15 @@ pub(super) static TAKEN_OVER: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("helpcenter_jobs_taken_over_total", "Jobs taken from workers whose lease ended.", &["queue"])
 });
 pub(super) static DEPTH: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    gauges("helpcenter_queue_jobs", "Jobs of all tenants by state: unrelayed, waiting, delayed, leased, dead. Every worker tells the same.", &["queue", "state"])
+    gauges(
+        "helpcenter_queue_jobs",
+        "Jobs of all tenants by state: unrelayed, waiting, delayed, leased, dead. Every worker tells the same.",
+        &["queue", "state"],
+    )
 });
-static PAUSED: LazyLock<IntGaugeVec> =
-    LazyLock::new(|| gauges("helpcenter_queue_paused", "1 while an operator has paused the queue, else 0.", &["queue"]));
+static PAUSED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("helpcenter_queue_paused", "1 while an operator has paused the queue, else 0.", &["queue"])
+});
 static OLDEST: LazyLock<GaugeVec> = LazyLock::new(|| {
     float_gauges(
         "helpcenter_queue_oldest_seconds",

@@ -134,7 +134,8 @@ fn every_alert_has_a_severity_a_text_a_runbook_and_a_test() {
 #[test]
 fn scrape_configuration_and_rules_are_what_promtool_accepts_and_alerts_fire_when_they_should() {
     let Some(programs) = prometheus::programs() else { return };
-    for arguments in [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]]
+    for arguments in
+        [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]]
     {
         let mut promtool = Command::new(programs.join("promtool"));
         let output = promtool.args(arguments).current_dir(repository("dashboards")).output().unwrap();
@@ -199,7 +200,7 @@ async fn every_panel_has_data_from_programs_under_a_small_load() {
 
 /// A worker is killed in the middle of a long article.
 async fn leave_a_job_behind(test: &mut Knowledge) {
-    test.folder.write("long.md", long_article("A long one", 80));
+    test.folder.write("long.md", long_article("A long one", 50));
     test.import().await;
     let doomed = Program::start(&test.app, WORKER);
     eventually("the first vectors are there", async || (!test.vectors().await.is_empty()).then_some(())).await;
@@ -230,7 +231,7 @@ async fn fail_and_die(test: &mut Knowledge) {
     test.app.until_no_job_is_open().await;
 }
 
-/// Searches and pages, one of them with a mistake.
+/// Searches, one of them with a mistake, and addresses, one of which does not exist.
 async fn ask_questions(address: &str) {
     let roles = ["staff".to_owned()];
     let exp = Clock::system().now().timestamp() + 3600;
@@ -242,7 +243,7 @@ async fn ask_questions(address: &str) {
         let request = client.post(&search).bearer_auth(&token).json(&json!({ "query": query }));
         assert_eq!(request.send().await.unwrap().status(), status, "{query}");
     }
-    for (path, status) in [("/sign-in/", StatusCode::OK), ("/nothing/here/", StatusCode::NOT_FOUND)] {
+    for (path, status) in [("/api/openapi.json", StatusCode::OK), ("/nothing/here/", StatusCode::NOT_FOUND)] {
         assert_eq!(reqwest::get(format!("{address}{path}")).await.unwrap().status(), status, "{path}");
     }
 }

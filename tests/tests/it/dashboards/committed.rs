@@ -75,7 +75,8 @@ pub(super) fn alerts() -> Vec<Expression> {
 /// The metrics in the table of a document: the names in code in the first column.
 pub(super) fn documented(path: &str) -> BTreeSet<String> {
     let text = read(path);
-    let first_columns = text.lines().filter(|line| line.starts_with("| `helpcenter_")).map(|line| line.split('|').nth(1));
+    let first_columns =
+        text.lines().filter(|line| line.starts_with("| `helpcenter_")).map(|line| line.split('|').nth(1));
     let names: BTreeSet<String> = first_columns
         .flat_map(|column| column.unwrap().split('`').skip(1).step_by(2))
         .map(|code| code.split('{').next().unwrap().to_owned())

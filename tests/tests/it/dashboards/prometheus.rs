@@ -103,7 +103,8 @@ impl Prometheus {
         eventually("every rule was evaluated", async || {
             let data = self.ask("api/v1/rules", &[]).await;
             let groups = data["groups"].as_array().unwrap().clone();
-            let rules: Vec<Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
+            let rules: Vec<Value> =
+                groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
             assert_eq!(rules.len(), committed);
             assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:#?}");
             rules.iter().all(|rule| rule["health"] == "ok").then_some(())
