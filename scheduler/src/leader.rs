@@ -14,11 +14,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    due::Times,
-    metrics,
-    schedule::{Line, SCHEDULE},
-};
+use crate::{due::Times, metrics, schedule::Line};
 
 /// How often a waiting scheduler asks for the lead, and a leading one keeps it and looks what is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -38,11 +34,16 @@ struct Followed {
     ticked: DateTime<Utc>,
 }
 
-/// Leads or waits until cancelled. Errors are waited out.
-pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationToken) -> anyhow::Result<()> {
+/// Leads or waits until cancelled. Errors of the database are waited out; a line that cannot be read is an error.
+pub async fn run(
+    database: &Database,
+    clock: &Clock,
+    schedule: &'static [Line],
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let started = clock.now();
-    let mut lines = Vec::with_capacity(SCHEDULE.len());
-    for line in SCHEDULE {
+    let mut lines = Vec::with_capacity(schedule.len());
+    for line in schedule {
         lines.push(Followed { line, times: Times::of(line)?, template: line.template()?, ticked: started });
     }
     let candidate = Uuid::new_v4();

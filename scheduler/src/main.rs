@@ -1,12 +1,8 @@
 //! The scheduler's process: one leader among replicas turns due lines into enqueued jobs.
 
-mod due;
-mod leader;
-mod metrics;
-mod schedule;
-
 use anyhow::Context as _;
 use clap::Parser;
+use scheduler::{leader, schedule::SCHEDULE};
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, QueueConfig, TelemetryConfig},
@@ -42,9 +38,9 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let probes_stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
-    tracing::info!(lines = schedule::SCHEDULE.len(), metrics = %telemetry.address, "scheduler.started");
+    tracing::info!(lines = SCHEDULE.len(), metrics = %telemetry.address, "scheduler.started");
 
-    leader::run(&database, &Clock::system(), shutdown.stop).await?;
+    leader::run(&database, &Clock::system(), SCHEDULE, shutdown.stop).await?;
     probes_stop.cancel();
     probes.await?;
     database.close().await;
@@ -54,9 +50,9 @@ async fn main() -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "what is asked for is printed")]
 fn dry_run(clock: &Clock) -> anyhow::Result<()> {
-    for line in schedule::SCHEDULE {
+    for line in SCHEDULE {
         println!("{}  {}  {}", line.name, line.cron, line.time_zone);
-        for due in due::Times::of(line)?.after(clock.now()).take(10) {
+        for due in line.upcoming(clock.now(), 10)? {
             println!("  {}", due.with_timezone(&line.time_zone).to_rfc3339());
         }
     }

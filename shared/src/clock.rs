@@ -11,6 +11,7 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     System,
+    Shifted(Duration),
     Fixed(Arc<Mutex<DateTime<Utc>>>),
 }
 
@@ -18,6 +19,11 @@ impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
         Self(Source::System)
+    }
+
+    /// A clock that goes wrong by so much, as those of machines do.
+    pub fn shifted(by: Duration) -> Self {
+        Self(Source::Shifted(by))
     }
 
     /// A clock that stands still until it is advanced.
@@ -28,16 +34,21 @@ impl Clock {
     /// The present moment.
     pub fn now(&self) -> DateTime<Utc> {
         match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
-            Source::System => Utc::now(),
+            Source::System => system(),
+            Source::Shifted(by) => system() + *by,
             Source::Fixed(at) => *at.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// Moves a fixed clock; the system's is left alone.
+    /// Moves a fixed clock; others are left alone.
     pub fn advance(&self, by: Duration) {
         if let Source::Fixed(at) = &self.0 {
             *at.lock().unwrap_or_else(PoisonError::into_inner) += by;
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+fn system() -> DateTime<Utc> {
+    Utc::now()
 }

@@ -7,6 +7,8 @@
 
 pub mod fixture;
 pub mod processes;
+pub mod proxy;
+pub mod torture;
 
 use std::{
     net::TcpListener,

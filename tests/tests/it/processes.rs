@@ -16,15 +16,12 @@ use shared::{
     queue::{Depths, Queue},
     scheduling::{self, Template, Tick},
 };
-use tests::{Settings, TestApp, processes::Program};
+use tests::{Settings, TestApp, processes::Program, proxy::Proxy};
 use uuid::Uuid;
 
 use crate::{
     jobs::{Knowledge, long_article},
-    queue::{
-        proxy::Proxy,
-        support::{PATIENCE, eventually, forget_everything},
-    },
+    queue::support::{PATIENCE, eventually, forget_everything},
 };
 
 const WORKER: &str = "helpcenter-worker";

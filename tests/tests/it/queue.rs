@@ -10,7 +10,6 @@ mod enqueueing;
 mod failing;
 mod forgetting;
 mod operating;
-pub(crate) mod proxy;
 mod scripts;
 mod sharing;
 mod stopping;
