@@ -2,11 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser;
-use scheduler::{
-    due::Times,
-    leader,
-    schedule::SCHEDULE,
-};
+use scheduler::{leader, schedule::SCHEDULE};
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, QueueConfig, TelemetryConfig},
@@ -58,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
 fn dry_run(clock: &Clock) -> anyhow::Result<()> {
     for line in SCHEDULE {
         println!("{}  {}  {}", line.name, line.cron, line.time_zone);
-        for due in Times::of(line)?.after(clock.now()).take(10) {
+        for due in line.upcoming(clock.now(), 10)? {
             println!("  {}", due.with_timezone(&line.time_zone).to_rfc3339());
         }
     }

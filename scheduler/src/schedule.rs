@@ -2,24 +2,27 @@
 //!
 //! Expressions are those of the `cron` crate: seconds first, days of the week by name.
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use shared::{knowledge::ReconcileEmbeddings, queue::Job, scheduling::Template};
+use shared::{knowledge::ReconcileEmbeddings, scheduling::Template};
 
-/// A line: when it is due, and the job that each tenant gets then.
-#[derive(Debug)]
+use crate::due::Times;
+
+/// A line: a stable name, when it is due, and the job that each tenant gets.
+#[derive(Debug, Clone, Copy)]
 pub struct Line {
-    /// Stable: what was due under another name is not made up for.
+    /// Stable for ever: what was made for it is remembered under it.
     pub name: &'static str,
-    /// When it is due.
+    /// The expression.
     pub cron: &'static str,
-    /// Whose clocks that means.
+    /// In which its hours are meant.
     pub time_zone: Tz,
     /// What happens to missed ticks.
     pub catch_up: CatchUp,
     /// What happens while the job of the tick before is open.
     pub overlap: Overlap,
-    /// The job.
-    pub work: Work,
+    /// What it enqueues: the job, given the unique key that stands in when the job has none of its own.
+    pub work: fn(Option<String>) -> Result<Template, serde_json::Error>,
 }
 
 /// What happens to ticks that were missed while no scheduler ran.
@@ -42,28 +45,20 @@ pub enum Overlap {
     Allow,
 }
 
-/// What a line enqueues.
-#[derive(Debug, Clone, Copy)]
-pub enum Work {
-    /// Finds articles whose embeddings are missing or stale.
-    ReconcileEmbeddings,
-}
-
 /// The product's lines.
 #[rustfmt::skip]
 pub const SCHEDULE: &[Line] = &[
-    Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: Work::ReconcileEmbeddings },
+    Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileEmbeddings {}, key) },
 ];
 
 impl Line {
-    /// The job that each tenant gets.
-    pub(crate) fn template(&self) -> Result<Template, serde_json::Error> {
-        match self.work {
-            Work::ReconcileEmbeddings => self.template_of(&ReconcileEmbeddings {}),
-        }
+    /// The next times after `now`, at most so many.
+    pub fn upcoming(&self, now: DateTime<Utc>, count: usize) -> anyhow::Result<Vec<DateTime<Utc>>> {
+        Ok(Times::of(self)?.after(now).take(count).collect())
     }
 
-    fn template_of<J: Job>(&self, job: &J) -> Result<Template, serde_json::Error> {
-        Template::of(job, (self.overlap == Overlap::Skip).then(|| format!("line:{}", self.name)))
+    /// The job that each tenant gets.
+    pub(crate) fn template(&self) -> Result<Template, serde_json::Error> {
+        (self.work)((self.overlap == Overlap::Skip).then(|| format!("line:{}", self.name)))
     }
 }

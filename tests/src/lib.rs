@@ -8,6 +8,7 @@
 pub mod fixture;
 pub mod processes;
 pub mod proxy;
+pub mod torture;
 
 use std::{
     net::TcpListener,
