@@ -14,7 +14,7 @@ const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// A line's expression, read.
 #[derive(Debug)]
-pub struct Times {
+pub(crate) struct Times {
     schedule: Schedule,
     time_zone: Tz,
     /// Due in every hour: counted by time that passes, through changes of the clocks.
@@ -23,7 +23,7 @@ pub struct Times {
 
 impl Times {
     /// Reads the line's expression.
-    pub fn of(line: &Line) -> anyhow::Result<Self> {
+    pub(crate) fn of(line: &Line) -> anyhow::Result<Self> {
         Self::parse(line.cron, line.time_zone).with_context(|| format!("line {}", line.name))
     }
 
@@ -37,7 +37,7 @@ impl Times {
     ///
     /// A line that is due at certain hours is due once on each day, also when the clocks change: at the first of two
     /// moments of that name, and when there is none, as much later as the clocks were put forward.
-    pub fn after(&self, since: DateTime<Utc>) -> Box<dyn Iterator<Item = DateTime<Utc>> + '_> {
+    pub(crate) fn after(&self, since: DateTime<Utc>) -> Box<dyn Iterator<Item = DateTime<Utc>> + '_> {
         if self.is_hourly {
             return Box::new(self.schedule.after_owned(since.with_timezone(&self.time_zone)).map(|due| due.to_utc()));
         }
