@@ -75,7 +75,10 @@ impl RootSpanBuilder for RequestSpan {
             otel.status_code = Empty,
         );
         if traces::are_exported() {
-            span.record("otel.name", format!("{} {}", method_label(request.request().method()), route(request.request())));
+            span.record(
+                "otel.name",
+                format!("{} {}", method_label(request.request().method()), route(request.request())),
+            );
             span.record("otel.kind", "server");
             traces::follow(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
         }

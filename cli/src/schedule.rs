@@ -12,9 +12,15 @@ use crate::output;
 pub(crate) async fn show(database: &Database, json: bool) -> anyhow::Result<ExitCode> {
     let lines = scheduling::lines(database).await.context("the database cannot be reached")?;
     let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY)
-        .set_header(["line", "cron", "time zone", "last due", "made", "jobs", "next due"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header([
+        "line",
+        "cron",
+        "time zone",
+        "last due",
+        "made",
+        "jobs",
+        "next due",
+    ]);
     let time = |time: Option<DateTime<Utc>>| time.map_or("-".to_owned(), |t| t.format("%Y-%m-%d %H:%M:%S").to_string());
     for line in &lines {
         table.add_row([

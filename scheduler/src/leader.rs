@@ -13,11 +13,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    due::Times,
-    metrics,
-    schedule::Line,
-};
+use crate::{due::Times, metrics, schedule::Line};
 
 /// How often a waiting scheduler asks for the lead, and a leading one keeps it and looks what is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);

@@ -60,7 +60,10 @@ pub(crate) async fn events(
         return Ok(HttpResponse::NoContent().finish());
     }
     let place = services.watchers.clone().try_acquire_owned().map_err(|_| {
-        ApiError::new(Code::ServiceUnavailable, "Too many jobs are being watched at the moment. Please try again later.")
+        ApiError::new(
+            Code::ServiceUnavailable,
+            "Too many jobs are being watched at the moment. Please try again later.",
+        )
     })?;
     let now = Instant::now();
     let watch = Watch {

@@ -150,13 +150,12 @@ pub(crate) async fn list(
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
     }
-    let states = query.state.iter().flat_map(|states| states.split(',')).map(parse_state).collect::<Result<Vec<_>, _>>()?;
-    let before = query
-        .cursor
-        .as_deref()
-        .map(|cursor| pagination::decode::<Uuid>(cursor).ok_or_else(bad_cursor))
-        .transpose()?;
-    let selection = Selection { ids: None, queue: query.queue.as_deref().map(parse_queue).transpose()?, job: query.job };
+    let states =
+        query.state.iter().flat_map(|states| states.split(',')).map(parse_state).collect::<Result<Vec<_>, _>>()?;
+    let before =
+        query.cursor.as_deref().map(|cursor| pagination::decode::<Uuid>(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let selection =
+        Selection { ids: None, queue: query.queue.as_deref().map(parse_queue).transpose()?, job: query.job };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut jobs = admin::list(&mut tx, &selection, &states, before, limit + 1).await?;
     let has_more = jobs.len() > usize::try_from(limit).unwrap_or(usize::MAX);

@@ -172,7 +172,10 @@ pub(crate) async fn resume(
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn schedule(services: Data<Services>, Operator(_caller): Operator) -> Result<Json<Schedule>, ApiError> {
+pub(crate) async fn schedule(
+    services: Data<Services>,
+    Operator(_caller): Operator,
+) -> Result<Json<Schedule>, ApiError> {
     let lines = scheduling::lines(&services.database).await?;
     let line = |line: scheduling::LineStatus| ScheduleLine {
         name: line.name,

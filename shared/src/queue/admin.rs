@@ -107,8 +107,9 @@ impl ProgressRecord {
     /// `worked`: what the attempt has done so far, and in how many seconds.
     fn new(done: Option<i64>, total: Option<i64>, worked: Option<(i64, f64)>) -> Option<Self> {
         let (done, total) = (done?, total?);
-        let rate_per_second =
-            worked.filter(|(units, seconds)| *units > 0 && *seconds > 0.0).map(|(units, seconds)| float(units) / seconds);
+        let rate_per_second = worked
+            .filter(|(units, seconds)| *units > 0 && *seconds > 0.0)
+            .map(|(units, seconds)| float(units) / seconds);
         let eta_seconds = rate_per_second.map(|rate| float((total - done).max(0)) / rate);
         Some(Self { done, total, rate_per_second, eta_seconds })
     }
@@ -194,11 +195,7 @@ pub async fn list(
                 max_attempts: r.max_attempts,
                 last_error: r.last_error,
                 result: r.result,
-                progress: ProgressRecord::new(
-                    r.progress_done,
-                    r.progress_total,
-                    r.worked_units.zip(r.worked_seconds),
-                ),
+                progress: ProgressRecord::new(r.progress_done, r.progress_total, r.worked_units.zip(r.worked_seconds)),
                 created_at: r.created_at,
                 run_at: r.run_at,
                 started_at: r.started_at,

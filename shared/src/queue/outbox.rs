@@ -392,8 +392,10 @@ pub async fn counts(database: &Database) -> Result<Vec<OutboxCounts>, sqlx::Erro
     .fetch_all(&mut *connection)
     .await?;
     let mut found: HashMap<String, OutboxCounts> = rows.into_iter().map(|row| (row.queue.clone(), row)).collect();
-    let mut counts: Vec<_> =
-        Queue::ALL.into_iter().map(|queue| found.remove(queue.name()).unwrap_or_else(|| OutboxCounts::none(queue))).collect();
+    let mut counts: Vec<_> = Queue::ALL
+        .into_iter()
+        .map(|queue| found.remove(queue.name()).unwrap_or_else(|| OutboxCounts::none(queue)))
+        .collect();
     // Of queues that only another release has.
     counts.extend(found.into_values());
     Ok(counts)

@@ -274,7 +274,10 @@ impl Checker {
                 return;
             }
             let ended = if self.ended.contains_key(&id) { "has ended" } else { "was never enqueued" };
-            self.violated(Invariant::OneEnd, format!("{id} {:?} by {} at {}, but it {ended}", t.event, t.process, t.at));
+            self.violated(
+                Invariant::OneEnd,
+                format!("{id} {:?} by {} at {}, but it {ended}", t.event, t.process, t.at),
+            );
             return;
         };
         match t.event {
@@ -375,12 +378,14 @@ impl Checker {
             _ => {}
         }
         let has_ended = matches!(t.event, What::Dead | What::Deleted);
-        if has_ended && let Some(unique) = open.unique.clone()
+        if has_ended
+            && let Some(unique) = open.unique.clone()
             && self.unique.get(&unique) == Some(&id)
         {
             self.unique.remove(&unique);
         }
-        let is_holders = holder.as_ref().is_some_and(|holder| holder.process == t.process && Some(holder.lease) == t.holder);
+        let is_holders =
+            holder.as_ref().is_some_and(|holder| holder.process == t.process && Some(holder.lease) == t.holder);
         if !is_holders {
             self.stale_commits += 1;
             let latest = holder.map_or("nobody".to_owned(), |h| format!("{} under {}", h.process, h.lease));
@@ -461,10 +466,22 @@ impl Checker {
     ) -> Verdict {
         self.check_told();
         let stuck = self.check_open();
-        for id in self.ended.iter().filter(|(id, ended)| ended.is_done && !self.ran.contains(*id)).map(|(id, _)| *id).collect::<Vec<_>>() {
+        for id in self
+            .ended
+            .iter()
+            .filter(|(id, ended)| ended.is_done && !self.ran.contains(*id))
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>()
+        {
             self.violated(Invariant::OneEffect, format!("{id} is done, but no worker ran it"));
         }
-        for id in self.ran.iter().filter(|id| !self.open.contains_key(*id) && !self.ended.contains_key(*id)).copied().collect::<Vec<_>>() {
+        for id in self
+            .ran
+            .iter()
+            .filter(|id| !self.open.contains_key(*id) && !self.ended.contains_key(*id))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             self.violated(Invariant::Lost, format!("{id} ran, but was never enqueued"));
         }
         self.check_ticks(every);
@@ -495,7 +512,9 @@ impl Checker {
             let has_key = |key: &Uuid| self.keys.contains_key(key);
             let problem = match told {
                 Told::Job(id) if !exists(&id) => format!("{id} was acknowledged, but is nowhere"),
-                Told::Key(key) if !has_key(&key) => format!("enqueueing {key} was acknowledged, but its job is nowhere"),
+                Told::Key(key) if !has_key(&key) => {
+                    format!("enqueueing {key} was acknowledged, but its job is nowhere")
+                }
                 Told::NoJob(id) if exists(&id) => format!("{id} exists, but its transaction was rolled back"),
                 Told::NoKey(key) if has_key(&key) => format!("the job of {key} exists, but was rolled back"),
                 _ => continue,
@@ -514,7 +533,8 @@ impl Checker {
                 stuck += 1;
                 outcomes.open += 1;
                 let holder = open.holder.as_ref().map_or("nobody", |holder| holder.process.as_str());
-                let example = format!("{id} ({}) has not ended: attempt {}, held by {holder}", open.name, open.attempts);
+                let example =
+                    format!("{id} ({}) has not ended: attempt {}, held by {holder}", open.name, open.attempts);
                 found.push((Invariant::Lost, example.clone()));
                 found.push((Invariant::OneEnd, example));
                 continue;
@@ -523,9 +543,14 @@ impl Checker {
             let Open { name, attempts, max_attempts, .. } = open;
             match jobs::expected(name) {
                 Fate::Done if attempts >= max_attempts => self.given_up += 1,
-                Fate::Done => found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts"))),
+                Fate::Done => {
+                    found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts")))
+                }
                 Fate::DeadAfterAll if attempts != max_attempts => {
-                    found.push((Invariant::Bounded, format!("{id} ({name}) is dead after {attempts} of {max_attempts}")));
+                    found.push((
+                        Invariant::Bounded,
+                        format!("{id} ({name}) is dead after {attempts} of {max_attempts}"),
+                    ));
                 }
                 Fate::Dead | Fate::DeadAfterAll => {}
             }

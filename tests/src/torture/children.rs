@@ -157,8 +157,9 @@ impl Enqueuer {
                     continue;
                 }
             }
-            // What an enqueuer was not told about it does not acknowledge.
-            let count = self.transaction().await.unwrap_or(1);
+            // What an enqueuer was not told about it does not acknowledge. Its server may never answer.
+            let Some(written) = stop.run_until_cancelled(self.transaction()).await else { return };
+            let count = written.unwrap_or(1);
             next = next.max(Instant::now().checked_sub(Duration::from_secs(2)).unwrap_or(next));
             next += Duration::from_secs_f64(f64::from(count) / self.jobs_per_second);
             let _ = stop.run_until_cancelled(tokio::time::sleep_until(next)).await;
@@ -179,9 +180,11 @@ impl Enqueuer {
             let size = self.random.random_range(1..=LARGEST_BATCH);
             count += size;
             if self.random.random_bool(0.5) {
-                all::<Fast>(&mut tx, &mut written, (0..size).map(|number| Fast { key: Uuid::new_v4(), number })).await?;
+                all::<Fast>(&mut tx, &mut written, (0..size).map(|number| Fast { key: Uuid::new_v4(), number }))
+                    .await?;
             } else {
-                all::<Quick>(&mut tx, &mut written, (0..size).map(|number| Quick { key: Uuid::new_v4(), number })).await?;
+                all::<Quick>(&mut tx, &mut written, (0..size).map(|number| Quick { key: Uuid::new_v4(), number }))
+                    .await?;
             }
         }
         if self.random.random_bool(0.05) {

@@ -1,13 +1,6 @@
 //! One run of the torture, from empty servers to the verdict.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use secrecy::ExposeSecret as _;
 use shared::{
@@ -16,7 +9,7 @@ use shared::{
     telemetry,
     tenancy::{self, NewTenant},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -280,8 +273,10 @@ impl Torture {
 
     async fn dead_tuples(&self) -> Result<i64, sqlx::Error> {
         let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
-        sqlx::raw_sql("vacuum outbox; vacuum finished_jobs").execute(&mut owner).await?;
-        sqlx::query_scalar("select sum(n_dead_tup)::bigint from pg_stat_user_tables where relname in ('outbox', 'finished_jobs')")
+        for table in ["outbox", "finished_jobs", "unrelayed_jobs"] {
+            sqlx::query(AssertSqlSafe(format!("vacuum {table}"))).execute(&mut owner).await?;
+        }
+        sqlx::query_scalar("select sum(n_dead_tup)::bigint from pg_stat_user_tables where relname in ('outbox', 'finished_jobs', 'unrelayed_jobs')")
             .fetch_one(&mut owner)
             .await
     }

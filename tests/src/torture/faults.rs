@@ -245,7 +245,9 @@ impl Faults {
             let few = Some(open.count() as u64);
             let since = Clock::system().now();
             let limit = |current, maximum| Rlimit { current, maximum };
-            let Ok(before) = rustix::process::prlimit(Some(pid), Resource::Nofile, limit(few, Some(4096))) else { continue };
+            let Ok(before) = rustix::process::prlimit(Some(pid), Resource::Nofile, limit(few, Some(4096))) else {
+                continue;
+            };
             self.log.add("worker out of file descriptors");
             // New connections are what it needs descriptors for.
             slot.postgres.reset_connections();
@@ -331,10 +333,13 @@ impl Faults {
             let since = Clock::system().now();
             let mut redis = self.redis.lock().await;
             match what {
-                KilledEverySecond => self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await,
+                KilledEverySecond => {
+                    self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await
+                }
                 KilledAlways => self.restart_redis(&mut redis, "always", Loss::Nothing, "redis killed (always)").await,
                 TailLost => {
-                    self.restart_redis(&mut redis, "everysec", Loss::Tail(bytes), "redis killed, end of its file lost").await;
+                    self.restart_redis(&mut redis, "everysec", Loss::Tail(bytes), "redis killed, end of its file lost")
+                        .await;
                 }
                 Emptied => self.restart_redis(&mut redis, "everysec", Loss::Everything, "redis came back empty").await,
                 Flushed => {
@@ -350,7 +355,8 @@ impl Faults {
                 StaleCopy => {
                     redis.copy();
                     self.sleep(Duration::from_secs(3)).await;
-                    self.restart_redis(&mut redis, "everysec", Loss::SinceCopy, "redis replaced by an older copy").await;
+                    self.restart_redis(&mut redis, "everysec", Loss::SinceCopy, "redis replaced by an older copy")
+                        .await;
                 }
                 Paused => {
                     self.log.add("redis does not answer for 3 s");
@@ -432,9 +438,7 @@ impl Faults {
     }
 
     async fn of_schedulers(self, seed: u64) {
-        use OfSchedulers::{
-            AnyKilled, LeaderConnectionKilled, LeaderCutOff, LeaderKilled, LeaderPaused,
-        };
+        use OfSchedulers::{AnyKilled, LeaderConnectionKilled, LeaderCutOff, LeaderKilled, LeaderPaused};
         let all = [LeaderKilled, LeaderPaused, LeaderConnectionKilled, LeaderCutOff, AnyKilled];
         let mut deck = Deck::new(seed, 6, &all);
         loop {
@@ -446,9 +450,10 @@ impl Faults {
                 return;
             }
             let schedulers = self.of(Role::Scheduler);
-            let leader = self.leader().await.and_then(|name| {
-                schedulers.iter().copied().find(|slot| slot.name().as_deref() == Some(name.as_str()))
-            });
+            let leader = self
+                .leader()
+                .await
+                .and_then(|name| schedulers.iter().copied().find(|slot| slot.name().as_deref() == Some(name.as_str())));
             let slot = leader.unwrap_or(schedulers[which % schedulers.len()]);
             match what {
                 LeaderKilled => {

@@ -73,7 +73,8 @@ struct ChildArguments {
 
 /// The program `torture`.
 pub fn main() -> ExitCode {
-    let is_child = std::env::args().nth(1).is_some_and(|first| ["worker", "scheduler", "enqueuer"].contains(&first.as_str()));
+    let is_child =
+        std::env::args().nth(1).is_some_and(|first| ["worker", "scheduler", "enqueuer"].contains(&first.as_str()));
     if is_child {
         children::die_with_parent();
     }

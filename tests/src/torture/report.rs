@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use super::{LEASE, check::{Invariant, Verdict}};
+use super::{
+    LEASE,
+    check::{Invariant, Verdict},
+};
 
 /// What is left when everything has healed.
 #[derive(Debug, Default)]
@@ -119,7 +122,9 @@ fn summary(text: &mut String, run: &Run) {
         verdict.attempts, verdict.runs, verdict.taken_over, verdict.given_up
     ));
     line(format!("{} processes died unasked, {} of them by SIGKILL.", run.deaths.1, run.deaths.0));
-    for (what, recoveries) in [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)] {
+    for (what, recoveries) in
+        [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)]
+    {
         line(format!(
             "Recovery of the jobs of killed processes, with {what}, at a lease of {} s: {} jobs, p50 {:.2} s, p99 {:.2} s, \
              max {:.2} s.",

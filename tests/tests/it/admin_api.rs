@@ -185,7 +185,8 @@ async fn jobs_are_listed_page_by_page_and_looked_at() {
     assert_eq!(count("queue=embeddings").await, 0);
     let job = world.get(&format!("{JOBS}{dead}/")).await;
     assert_eq!((&job["attempts"], &job["last_error"]), (&json!(1), &json!("of today")), "{job}");
-    for (query, says) in [("state=gone", "waiting, scheduled"), ("queue=gone", "maintenance"), ("limit=0", "1 to 500")] {
+    for (query, says) in [("state=gone", "waiting, scheduled"), ("queue=gone", "maintenance"), ("limit=0", "1 to 500")]
+    {
         let (status, answer) = world.app.get(&format!("{JOBS}?{query}"), &world.admin).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(answer["detail"].as_str().unwrap().contains(says), "{answer}");

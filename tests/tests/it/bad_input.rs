@@ -342,7 +342,12 @@ fn cursors() -> Vec<String> {
 /// Requests to an endpoint with something hostile in path, query or headers.
 fn hostile_requests(endpoint: &Endpoint) -> Vec<Raw> {
     let method = endpoint.method.as_str();
-    let plain = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{name}", "page").replace("{file}", "x.css");
+    let plain = endpoint
+        .path
+        .replace("{id}", "page")
+        .replace("{slug}", "page")
+        .replace("{name}", "page")
+        .replace("{file}", "x.css");
     let mut requests = vec![Raw::new(method, plain.as_str()), Raw::new("HEAD", plain.as_str())];
     if let Some((before, rest)) = endpoint.path.split_once('{') {
         let (_, after) = rest.split_once('}').unwrap();
@@ -505,7 +510,9 @@ fn selections() -> Vec<Vec<u8>> {
             }
         }
     }
-    bodies.extend([r#"{"all":true,"ids":[]}"#, r#"{"all":false}"#, "{}", r#"{"all":true,"queue":"no such"}"#].map(Into::into));
+    bodies.extend(
+        [r#"{"all":true,"ids":[]}"#, r#"{"all":false}"#, "{}", r#"{"all":true,"queue":"no such"}"#].map(Into::into),
+    );
     bodies
 }
 
@@ -617,7 +624,12 @@ async fn the_help_center_is_unharmed(app: &TestApp) {
 async fn a_method_that_an_address_does_not_have_is_refused_with_those_that_it_has() {
     let (app, token) = help_center().await;
     for endpoint in routes::table() {
-        let path = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{name}", "page").replace("{file}", "x.css");
+        let path = endpoint
+            .path
+            .replace("{id}", "page")
+            .replace("{slug}", "page")
+            .replace("{name}", "page")
+            .replace("{file}", "x.css");
         let allowed: Vec<String> = routes::table()
             .iter()
             .filter(|other| other.path == endpoint.path)
@@ -1000,7 +1012,12 @@ const INSIDE: &[&str] = &[
 
 /// What an endpoint is asked with.
 fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
-    let path = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{name}", "page").replace("{file}", "index.html");
+    let path = endpoint
+        .path
+        .replace("{id}", "page")
+        .replace("{slug}", "page")
+        .replace("{name}", "page")
+        .replace("{file}", "index.html");
     let request = Raw::new(endpoint.method.as_str(), path).header("authorization", token);
     match (endpoint.path, endpoint.method.as_str()) {
         ("/api/v2/help-center/search/", _) => request.body("application/json", "{\"query\":\"page\"}"),

@@ -97,8 +97,7 @@ async fn sixty_articles_are_embedded_although_workers_are_killed_and_redis_forge
 async fn api(test: &Knowledge) -> (Program, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let pepper = "a pepper of at least thirty-two bytes, for tests only";
-    let variables =
-        [("API_ADDRESS", address.as_str()), ("JWT_SECRET", tests::JWT_SECRET), ("API_KEY_PEPPER", pepper)];
+    let variables = [("API_ADDRESS", address.as_str()), ("JWT_SECRET", tests::JWT_SECRET), ("API_KEY_PEPPER", pepper)];
     let program = Program::start_with(&test.app, API, &variables).ready().await;
     (program, format!("http://{address}"))
 }
@@ -110,7 +109,8 @@ async fn three_workers_two_apis_and_two_schedulers_share_the_work() {
     for _ in 0..3 {
         workers.push(Program::start(&test.app, WORKER).ready().await);
     }
-    let schedulers = [Program::start(&test.app, SCHEDULER).ready().await, Program::start(&test.app, SCHEDULER).ready().await];
+    let schedulers =
+        [Program::start(&test.app, SCHEDULER).ready().await, Program::start(&test.app, SCHEDULER).ready().await];
     let apis = [api(&test).await, api(&test).await];
     write_articles(&test, 60, 2).await;
     test.app.until_no_job_is_open().await;

@@ -478,7 +478,10 @@ async fn foreign_rows_cannot_be_written_changed_or_deleted() {
                     tx.commit().await.unwrap();
                 }
                 // Nobody may do that at all.
-                Err(error) => assert!(["audit_log", "search_documents", "unrelayed_jobs"].contains(&table.as_str()), "{table}: {error}"),
+                Err(error) => assert!(
+                    ["audit_log", "search_documents", "unrelayed_jobs"].contains(&table.as_str()),
+                    "{table}: {error}"
+                ),
             }
         }
         assert_eq!(count(&db, &table, globex.id).await, before, "{table}");

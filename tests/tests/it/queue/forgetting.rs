@@ -116,10 +116,8 @@ async fn sending_a_job_again_changes_nothing_wherever_it_is() {
             .await
             .unwrap();
         eventually("the relay sends them again", async || {
-            let unrelayed: i64 = sqlx::query_scalar("select count(*) from unrelayed_jobs")
-                .fetch_one(&mut test.owner)
-                .await
-                .unwrap();
+            let unrelayed: i64 =
+                sqlx::query_scalar("select count(*) from unrelayed_jobs").fetch_one(&mut test.owner).await.unwrap();
             (unrelayed == 0).then_some(())
         })
         .await;
