@@ -1,6 +1,6 @@
 //! Dashboards, alert rules and their documentation name metrics that the programs really export, and a real Prometheus that
 //! scrapes the real programs has data for every panel.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test that uses them")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test that uses them")]
 
 mod committed;
 mod prometheus;
