@@ -224,7 +224,8 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Res
              order by job, coalesce(unique_key, id::text), unique_key is null, id desc
          ), retried as (
              update outbox o set dead_at = null, attempts = 0, holder = null, run_at = now(), cancelled_at = null
-             from chosen where o.tenant_id = $1 and o.id = chosen.id returning o.tenant_id, o.queue, o.id
+             from chosen where o.tenant_id = $1 and o.id = chosen.id and o.dead_at is not null
+             returning o.tenant_id, o.queue, o.id
          ), relayed_again as (
              insert into unrelayed_jobs select tenant_id, queue, id from retried on conflict do nothing
          )

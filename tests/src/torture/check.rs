@@ -544,7 +544,7 @@ impl Checker {
             match jobs::expected(name) {
                 Fate::Done if attempts >= max_attempts => self.given_up += 1,
                 Fate::Done => {
-                    found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts")))
+                    found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts")));
                 }
                 Fate::DeadAfterAll if attempts != max_attempts => {
                     found.push((

@@ -25,7 +25,7 @@ use super::{
 
 const WORKERS: usize = 5;
 const SCHEDULERS: usize = 3;
-const ENQUEUERS: usize = 3;
+const ENQUEUERS: u8 = 3;
 const TENANTS: usize = 20;
 /// Enqueuers wait while more jobs than this are open.
 const MOST_OPEN: i64 = 5000;
@@ -209,7 +209,7 @@ impl Torture {
             tokio::time::sleep(Duration::from_secs(1)).await;
             rest.open = self.open_jobs().await;
             rest.redis_keys = self.redis_keys().await;
-            if healing.elapsed().as_secs() % 5 == 0 {
+            if healing.elapsed().as_secs().is_multiple_of(5) {
                 self.window().await;
             }
             if rest.open == 0 && !rest.has_job_keys() {
@@ -342,9 +342,9 @@ async fn slots(arguments: &Arguments, seed: u64, ground: &Ground) -> Vec<Arc<Slo
         slots.push(Slot::new(Role::Scheduler, index, Vec::new(), ground).await);
     }
     for index in 0..ENQUEUERS {
-        let rate = arguments.rate / ENQUEUERS as f64;
-        let own = vec![(seed + index as u64).to_string(), rate.to_string(), MOST_OPEN.to_string()];
-        slots.push(Slot::new(Role::Enqueuer, index, own, ground).await);
+        let rate = arguments.rate / f64::from(ENQUEUERS);
+        let own = vec![(seed + u64::from(index)).to_string(), rate.to_string(), MOST_OPEN.to_string()];
+        slots.push(Slot::new(Role::Enqueuer, usize::from(index), own, ground).await);
     }
     slots
 }

@@ -297,7 +297,7 @@ impl Faults {
                 }
                 Slow => {
                     self.log.add("connections slow (latency)");
-                    proxy.slow_down(Duration::from_millis(50 + u64::from(which as u32 % 100)), 0);
+                    proxy.slow_down(Duration::from_millis(50 + which as u64 % 100), 0);
                     self.sleep(time).await;
                     proxy.slow_down(Duration::ZERO, 0);
                 }
@@ -334,7 +334,7 @@ impl Faults {
             let mut redis = self.redis.lock().await;
             match what {
                 KilledEverySecond => {
-                    self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await
+                    self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await;
                 }
                 KilledAlways => self.restart_redis(&mut redis, "always", Loss::Nothing, "redis killed (always)").await,
                 TailLost => {

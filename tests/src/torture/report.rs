@@ -106,14 +106,14 @@ pub(super) fn markdown(run: &Run) -> String {
 fn summary(text: &mut String, run: &Run) {
     let Run { verdict, rest, tortured, .. } = run;
     let seconds = tortured.as_secs_f64();
+    let jobs_per_minute = verdict.jobs.saturating_mul(60) / tortured.as_secs().max(1);
     let repeated = verdict.runs.saturating_sub(verdict.jobs);
     let mut line = |what: String| {
         let _ = writeln!(text, "- {what}");
     };
     line(format!(
-        "{} jobs in {seconds:.0} s ({:.0}/s), then healed in {:.0} s.",
+        "{} jobs in {seconds:.0} s ({jobs_per_minute} a minute), then healed in {:.0} s.",
         verdict.jobs,
-        verdict.jobs as f64 / seconds,
         rest.healed_after.as_secs_f64()
     ));
     line(format!(

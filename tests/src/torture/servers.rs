@@ -142,7 +142,11 @@ impl Postgres {
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            assert!(tokio::time::Instant::now() < deadline, "PostgreSQL does not start; its log is {:?}", self.log);
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "PostgreSQL does not start; its log is {}",
+                self.log.display()
+            );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

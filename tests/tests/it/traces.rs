@@ -34,7 +34,7 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
 /// A trace that began elsewhere, and the span there.
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-pub(crate) const CALLER: &str = "00f067aa0ba902b7";
+pub(crate) const CALLER: &str = "00f067aa0cc902c7";
 
 /// A `traceparent` of that span, recorded or not.
 pub(crate) fn trace_parent(is_recorded: bool) -> String {
