@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test lint fmt sqlx relevance bench-queue
+.PHONY: help up down reset status test torture lint fmt sqlx relevance bench-queue
 
 LOCAL := python3 deploy/local/local.py
 
@@ -20,6 +20,9 @@ status: ## Show what runs, and where
 
 test: ## Run all tests, on servers of their own
 	@$(LOCAL) test -- deploy/local/test.sh
+
+torture: ## Test queue and scheduler under faults: DURATION=seconds or JOBS=… FAULTS=…; SEED=…, REPORT=file
+	@$(LOCAL) test -- cargo run --locked --package tests --bin torture
 
 lint: ## Run every static check (SQLX_CHECK=1: the recorded queries too)
 	@deploy/local/lint.sh

@@ -4,23 +4,26 @@
 use std::{sync::LazyLock, time::Instant};
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
+    Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
 };
 use prometheus::{HistogramVec, IntCounterVec};
-use shared::telemetry::metrics::{counters, histograms};
-use tracing::Span;
+use shared::telemetry::{
+    metrics::{counters, histograms},
+    traces,
+};
+use tracing::{Span, field::Empty};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 use crate::{
     error::{ApiError, Code},
-    pages,
+    pages, routes,
 };
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -35,6 +38,18 @@ static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
     )
 });
 
+/// Makes the counters of every route exist at 0, for its success and for our errors: a counter that appears with its first
+/// event has no rate, and the first error must raise an alert.
+pub(crate) fn prepare_metrics() {
+    for endpoint in routes::table() {
+        let method = method_label(&endpoint.method);
+        for code in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE] {
+            REQUESTS.with_label_values(&[endpoint.path, method, code.as_str()]);
+        }
+        DURATION.with_label_values(&[endpoint.path, method]);
+    }
+}
+
 /// What pages may load: our own stylesheet, and images over https. No script at all.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' https: data:; font-src 'self'; \
                            form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -48,23 +63,40 @@ pub struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let request_id = request_id(request);
-        tracing::info_span!(
+        let span = tracing::info_span!(
             "http.request",
-            http.method = %request.method(),
-            http.route = tracing::field::Empty,
-            http.status_code = tracing::field::Empty,
+            http.request.method = %request.method(),
+            http.route = Empty,
+            http.response.status_code = Empty,
             request_id,
-        )
+            trace_id = Empty,
+            otel.name = Empty,
+            otel.kind = Empty,
+            otel.status_code = Empty,
+        );
+        if traces::are_exported() {
+            span.record(
+                "otel.name",
+                format!("{} {}", method_label(request.request().method()), route(request.request())),
+            );
+            span.record("otel.kind", "server");
+            traces::follow(&span, request.headers().get("traceparent").and_then(|value| value.to_str().ok()));
+        }
+        span
     }
 
     fn on_request_end<B: MessageBody>(span: Span, outcome: &Result<ServiceResponse<B>, Error>) {
         match outcome {
             Ok(response) => {
-                span.record("http.route", route(response));
-                span.record("http.status_code", response.status().as_u16());
+                span.record("http.route", route(response.request()));
+                span.record("http.response.status_code", i64::from(response.status().as_u16()));
+                if traces::are_exported() && response.status().is_server_error() {
+                    span.record("otel.status_code", "ERROR");
+                }
             }
             Err(error) => {
-                span.record("http.status_code", error.as_response_error().status_code().as_u16());
+                let status = error.as_response_error().status_code();
+                span.record("http.response.status_code", i64::from(status.as_u16()));
             }
         }
     }
@@ -89,7 +121,7 @@ pub async fn boundary(
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
     }
-    let (route, method) = (route(&response), method(&response));
+    let (route, method) = (route(response.request()), method_label(response.request().method()));
     REQUESTS.with_label_values(&[route.as_str(), method, response.status().as_str()]).inc();
     DURATION.with_label_values(&[route.as_str(), method]).observe(started.elapsed().as_secs_f64());
     Ok(response)
@@ -109,7 +141,7 @@ fn explained(response: ServiceResponse, request_id: &str, is_api: bool) -> Servi
     match error.code.status() {
         status if status.is_server_error() => tracing::error!(code = error.code.as_str(), cause, "http.failed"),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            tracing::warn!(target: "audit", code = error.code.as_str(), cause, route = route(&response), "http.denied");
+            tracing::warn!(target: "audit", code = error.code.as_str(), cause, route = route(response.request()), "http.denied");
         }
         _ if error.cause.is_some() => tracing::info!(code = error.code.as_str(), cause, "http.refused"),
         _ => {}
@@ -160,12 +192,13 @@ fn request_id(request: &ServiceRequest) -> String {
 }
 
 /// The route's pattern; every address that no route knows counts as one, so that nobody can invent labels.
-fn route<B>(response: &ServiceResponse<B>) -> String {
-    response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned())
+fn route(request: &HttpRequest) -> String {
+    request.match_pattern().unwrap_or_else(|| "unmatched".to_owned())
 }
 
-fn method<B>(response: &ServiceResponse<B>) -> &'static str {
-    match response.request().method().as_str() {
+/// Methods that no route has count as one, so that nobody can invent labels.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
         "POST" => "POST",

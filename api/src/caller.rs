@@ -37,6 +37,47 @@ impl FromRequest for Reader {
     }
 }
 
+/// Somebody who manages the tenant's help center.
+#[derive(Debug, Clone)]
+pub struct Admin(pub Principal);
+
+impl FromRequest for Admin {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reader = Reader::from_request(request, payload);
+        Box::pin(async move {
+            let Reader(caller) = reader.await?;
+            allowed(caller.is_admin(), "the role `admin`, or an API key with the scope `manage`")?;
+            Ok(Self(caller))
+        })
+    }
+}
+
+/// Somebody who looks after the deployment.
+#[derive(Debug, Clone)]
+pub struct Operator(pub Principal);
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reader = Reader::from_request(request, payload);
+        Box::pin(async move {
+            let Reader(caller) = reader.await?;
+            allowed(caller.is_operator(), "an API key with the scope `operate`")?;
+            Ok(Self(caller))
+        })
+    }
+}
+
+fn allowed(is_allowed: bool, needed: &str) -> Result<(), ApiError> {
+    let refused = || ApiError::new(Code::PermissionRequired, format!("This needs {needed}."));
+    is_allowed.then_some(()).ok_or_else(refused)
+}
+
 /// The caller, by the best credential of the request. `None`: there is none, and the help center is not public.
 pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>, ApiError> {
     let services = services(request)?;

@@ -24,6 +24,8 @@ pub enum Code {
     CredentialExpired,
     /// 401: the credential is malformed, forged, revoked or of another deployment.
     CredentialInvalid,
+    /// 403: the credential is good, but not for this.
+    PermissionRequired,
     /// 403: the form did not come from our page, or is too old.
     FormRefused,
     /// 404: there is nothing here that the caller may see.
@@ -48,7 +50,7 @@ impl Code {
             Self::AuthenticationRequired | Self::CredentialExpired | Self::CredentialInvalid => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::FormRefused => StatusCode::FORBIDDEN,
+            Self::PermissionRequired | Self::FormRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -65,6 +67,7 @@ impl Code {
             Self::AuthenticationRequired => "Authentication is required",
             Self::CredentialExpired => "The credential has expired",
             Self::CredentialInvalid => "The credential is not valid",
+            Self::PermissionRequired => "This is not for everybody",
             Self::FormRefused => "The form was not accepted",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This method is not allowed here",
@@ -82,6 +85,7 @@ impl Code {
             Self::AuthenticationRequired => "authentication_required",
             Self::CredentialExpired => "credential_expired",
             Self::CredentialInvalid => "credential_invalid",
+            Self::PermissionRequired => "permission_required",
             Self::FormRefused => "form_refused",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",

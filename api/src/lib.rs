@@ -20,10 +20,15 @@ use shared::{
     embedding::Embedder,
     telemetry::health::Health,
 };
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing_actix_web::TracingLogger;
 
 /// Largest JSON or form body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How many jobs may be watched at once: each costs two small queries a second.
+const MAX_WATCHERS: usize = 200;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -42,6 +47,10 @@ pub struct Services {
     pub config: Arc<ApiConfig>,
     /// How long a sign-in lasts.
     pub session_lifetime: Duration,
+    /// A place for each stream of events.
+    pub watchers: Arc<Semaphore>,
+    /// Cancelled when the process stops: streams end then.
+    pub stopping: CancellationToken,
 }
 
 impl Services {
@@ -67,12 +76,15 @@ impl Services {
             health,
             config: Arc::new(config),
             session_lifetime: auth.session_lifetime,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            stopping: CancellationToken::new(),
         })
     }
 }
 
 /// Starts the server on a listener. It stops on SIGTERM and SIGINT, after open requests had time to finish.
 pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Server> {
+    boundary::prepare_metrics();
     let shutdown_seconds = services.config.shutdown_timeout.as_secs();
     let services = web::Data::new(services);
     let server = HttpServer::new(move || {

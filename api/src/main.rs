@@ -9,15 +9,16 @@ use shared::{
     config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, TelemetryConfig},
     db::Database,
     embedding,
-    telemetry::{self, health},
+    telemetry::{self, health, shutdown},
 };
 use tokio_util::sync::CancellationToken;
 
 #[actix_web::main]
 async fn main() -> anyhow::Result<()> {
-    let telemetry = TelemetryConfig::from_env(9101)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9101)?;
+    let traces = telemetry::start("helpcenter-api", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
@@ -34,13 +35,18 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     tracing::info!(address = %config.address, public_url = %config.public_url, metrics = %telemetry.address, "api.started");
 
-    let services = Services::new(config, &auth, database.clone(), embedder, Clock::system())?;
+    let shutdown = shutdown::on_signal()?;
+    let services = Services {
+        stopping: shutdown.stop,
+        ..Services::new(config, &auth, database.clone(), embedder, Clock::system())?
+    };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));
     api::serve(listener, services)?.await?;
     stop.cancel();
     probes.await?;
     database.close().await;
+    traces.finish().await;
     tracing::info!("api.stopped");
     Ok(())
 }

@@ -18,10 +18,27 @@ use crate::{
     info(
         title = "Help Center API",
         description = "Articles, categories and search of a help center. What an answer holds depends on the caller's \
-                       tenant and roles; what a caller may not see looks like what does not exist.",
+                       tenant and roles; what a caller may not see looks like what does not exist. Jobs are for admins: people \
+                       with the role `admin`, keys with the scope `manage`. Queues and schedule are those of the whole \
+                       deployment, for keys with the scope `operate`.",
         license(name = "MIT OR Apache-2.0")
     ),
-    paths(described::search, described::list, described::detail, described::tree),
+    paths(
+        described::search,
+        described::list,
+        described::detail,
+        described::tree,
+        described::jobs,
+        described::job,
+        described::events,
+        described::retry,
+        described::discard,
+        described::cancel,
+        described::queues,
+        described::pause,
+        described::resume,
+        described::schedule
+    ),
     components(schemas(
         routes::SearchBody,
         routes::SearchResponse,
@@ -33,6 +50,17 @@ use crate::{
         routes::Breadcrumb,
         routes::CategoryTree,
         routes::CategoryLine,
+        routes::JobPage,
+        routes::JobLine,
+        routes::JobProgress,
+        routes::JobSelection,
+        routes::JobsChanged,
+        routes::JobsCancelled,
+        routes::QueueList,
+        routes::QueueLine,
+        routes::QueuePaused,
+        routes::Schedule,
+        routes::ScheduleLine,
         error::Problem,
         error::Code
     )),

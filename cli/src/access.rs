@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{TenantArgument, output};
 
 /// Who did it, in the audit log.
-const ACTOR: &str = "command line";
+pub(crate) const ACTOR: &str = "command line";
 
 #[derive(clap::Args)]
 pub(crate) struct TenantArguments {
@@ -98,6 +98,10 @@ pub(crate) struct KeyArguments {
     /// A role whose articles the key sees; may be repeated.
     #[arg(long = "role", value_name = "ROLE")]
     roles: Vec<String>,
+    /// What the key may do, beside reading: `manage` what admins of the tenant manage, or `operate` the whole deployment. May
+    /// be repeated.
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = [api_key::SCOPE_MANAGE, api_key::SCOPE_OPERATE])]
+    scopes: Vec<String>,
     /// When the key stops working [default: never].
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     expires_in_days: Option<u32>,
@@ -109,6 +113,7 @@ pub(crate) async fn create_key(database: &Database, arguments: KeyArguments, jso
     let new = api_key::NewApiKey {
         name: arguments.name,
         roles: Roles::new(arguments.roles).map_err(anyhow::Error::msg)?,
+        scopes: arguments.scopes,
         expires_at: arguments.expires_in_days.map(|days| Clock::system().now() + chrono::Duration::days(days.into())),
     };
     let mut tx = database.tenant(tenant.id).await?;

@@ -7,17 +7,16 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets::UTF8_HORIZONTAL_ONLY};
 use serde_json::json;
 use shared::{
-    config::QueueConfig,
     db::Database,
     queue::{
-        Queue, QueueStore,
+        Queue,
         admin::{self, JobRecord, QueueStats, Selection, State},
     },
     tenancy::{self, Tenant},
 };
 use uuid::Uuid;
 
-use crate::output;
+use crate::{access::ACTOR, output};
 
 #[derive(Subcommand)]
 pub(crate) enum JobsCommand {
@@ -203,7 +202,7 @@ async fn retry(database: &Database, arguments: SelectionArguments, json: bool) -
     let mut retried = Vec::new();
     for tenant in arguments.of.tenants(database).await? {
         let mut tx = database.tenant(tenant.id).await?;
-        retried.extend(admin::retry(&mut tx, &selection).await?);
+        retried.extend(admin::retry(&mut tx, &selection, ACTOR).await?);
         tx.commit().await?;
     }
     let text = format!("{} dead letters are tried again.", retried.len());
@@ -216,7 +215,7 @@ async fn discard(database: &Database, arguments: SelectionArguments, json: bool)
     let mut discarded = Vec::new();
     for tenant in arguments.of.tenants(database).await? {
         let mut tx = database.tenant(tenant.id).await?;
-        discarded.extend(admin::discard(&mut tx, &selection).await?);
+        discarded.extend(admin::discard(&mut tx, &selection, ACTOR).await?);
         tx.commit().await?;
     }
     let text = format!("{} dead letters are discarded.", discarded.len());
@@ -229,7 +228,7 @@ async fn cancel(database: &Database, arguments: SelectionArguments, json: bool) 
     let (mut ended, mut told) = (Vec::new(), Vec::new());
     for tenant in arguments.of.tenants(database).await? {
         let mut tx = database.tenant(tenant.id).await?;
-        let cancelled = admin::cancel(&mut tx, &selection).await?;
+        let cancelled = admin::cancel(&mut tx, &selection, ACTOR).await?;
         tx.commit().await?;
         ended.extend(cancelled.ended);
         told.extend(cancelled.told);
@@ -253,13 +252,8 @@ fn told_of_missing(arguments: &SelectionArguments, found: usize, what: &str) -> 
 }
 
 async fn stats(database: &Database, json: bool) -> anyhow::Result<ExitCode> {
-    let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
-    let (stats, failure) = admin::stats(database, &store).await.context("the database cannot be reached")?;
+    let stats = admin::stats(database).await.context("the database cannot be reached")?;
     output::done(json, &stats_table(&stats), &stats);
-    if let Some(error) = failure {
-        output::error(&anyhow::Error::from(error).context("Redis does not answer, so its counts are missing"));
-        return Ok(ExitCode::FAILURE);
-    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -274,16 +268,15 @@ fn stats_table(stats: &[QueueStats]) -> String {
         "oldest (s)",
         "dead",
     ]);
-    let count = |count: Option<u64>| count.map_or("?".to_owned(), |count| count.to_string());
-    for queue in stats {
+    for QueueStats { is_paused, counts } in stats {
         table.add_row([
-            if queue.is_paused { format!("{} (paused)", queue.queue) } else { queue.queue.to_owned() },
-            queue.unrelayed.to_string(),
-            count(queue.waiting),
-            count(queue.scheduled),
-            count(queue.running),
-            queue.oldest_seconds.map_or("-".to_owned(), |age| format!("{age:.1}")),
-            queue.dead.to_string(),
+            if *is_paused { format!("{} (paused)", counts.queue) } else { counts.queue.clone() },
+            counts.unrelayed.to_string(),
+            counts.waiting.to_string(),
+            counts.scheduled.to_string(),
+            counts.running.to_string(),
+            counts.oldest_seconds.map_or("-".to_owned(), |age| format!("{age:.1}")),
+            counts.dead.to_string(),
         ]);
     }
     table.to_string()

@@ -6,18 +6,20 @@ mod demo;
 mod index;
 mod jobs;
 mod output;
+mod schedule;
 mod sync;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use shared::{
-    config::{DatabaseConfig, OwnerDatabaseConfig},
+    config::{DatabaseConfig, OwnerDatabaseConfig, TracesConfig},
     db::{self, Database},
     telemetry,
     tenancy::{self, Tenant},
 };
+use tracing::{Instrument as _, field::Empty};
 
 /// Sets up, fills and looks after a help center. Configuration comes from the same environment variables as that of the
 /// services; docs/OPERATIONS.md lists them.
@@ -44,6 +46,8 @@ enum Command {
     /// Look after the queues.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// Show when each line of the cron table was due last and is due next.
+    Schedule,
     /// Create a tenant.
     CreateTenant(access::TenantArguments),
     /// Create a local account; its password is read from standard input.
@@ -74,14 +78,27 @@ impl TenantArgument {
 #[tokio::main]
 async fn main() -> ExitCode {
     telemetry::install_tls();
-    let arguments = Arguments::parse();
-    match run(arguments).await {
-        Ok(code) => code,
-        Err(error) => {
-            output::error(&error);
-            ExitCode::FAILURE
-        }
+    let matches = Arguments::command().get_matches();
+    let name = matches.subcommand_name().unwrap_or_default();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    run_traced(name, arguments).await.unwrap_or_else(|error| {
+        output::error(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the command as a trace of its own, in which the jobs that it enqueues go on.
+async fn run_traced(name: &str, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let traces = telemetry::start_traces("helpcenter", &TracesConfig::from_env()?)
+        .map_err(|error| anyhow::anyhow!("the export of traces could not be started: {error}"))?;
+    let span = tracing::info_span!("command", otel.name = format!("helpcenter {name}"), otel.status_code = Empty);
+    let ended = run(arguments).instrument(span.clone()).await;
+    if ended.is_err() {
+        span.record("otel.status_code", "ERROR");
     }
+    drop(span);
+    traces.finish().await;
+    ended
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -101,6 +118,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
         Command::Jobs(command) => jobs::run(&database, command, json).await?,
+        Command::Schedule => schedule::show(&database, json).await?,
         Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,
         Command::CreateUser(arguments) => access::create_user(&database, arguments, json).await?,
         Command::CreateKey(arguments) => access::create_key(&database, arguments, json).await?,

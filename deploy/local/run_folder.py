@@ -17,7 +17,7 @@ import pwd
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,12 @@ class RunFolder:
 
     def pid_file(self, name: str) -> Path:
         return self.pids / f"{name}.pid"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> RunFolder:
+        """The one that HELPCENTER_RUN names, or the usual one of this user."""
+        folder = environment.get("HELPCENTER_RUN") or f"/var/tmp/helpcenter-{os.geteuid()}"
+        return cls.create(Path(folder).expanduser().absolute())
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:

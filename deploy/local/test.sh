@@ -11,8 +11,18 @@ step() { printf '\n== %s\n' "$*"; }
 step 'build the programs (the tests start them)'
 cargo build --workspace --bins --locked
 
+step 'Prometheus, and the dashboards'
+if [ -z "${PROMETHEUS_BIN:-}" ]; then
+  PROMETHEUS_BIN=$(python3 deploy/local/prometheus.py) || [ $? = 3 ] # there is none; the tests that need it say so
+fi
+export PROMETHEUS_BIN
+python3 deploy/local/dashboards.py
+
 step 'cargo test'
 cargo test --workspace --locked
+
+step 'queue and scheduler under faults (make torture, the short form)'
+DURATION=${HELPCENTER_TORTURE_SECONDS:-100} cargo run --quiet --locked --package tests --bin torture
 
 step 'make up, and its pages in a browser'
 deploy/local/browser.sh

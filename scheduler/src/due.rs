@@ -13,6 +13,7 @@ use crate::schedule::{CatchUp, Line};
 const LATE: TimeDelta = TimeDelta::minutes(1);
 
 /// A line's expression, read.
+#[derive(Debug)]
 pub(crate) struct Times {
     schedule: Schedule,
     time_zone: Tz,
@@ -21,6 +22,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
+    /// Reads the line's expression.
     pub(crate) fn of(line: &Line) -> anyhow::Result<Self> {
         Self::parse(line.cron, line.time_zone).with_context(|| format!("line {}", line.name))
     }

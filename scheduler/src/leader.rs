@@ -7,18 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use shared::{
-    clock::Clock,
     db::Database,
     scheduling::{self, Lead, Template, Tick},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
-    due::Times,
-    metrics,
-    schedule::{Line, SCHEDULE},
-};
+use crate::{due::Times, metrics, schedule::Line};
 
 /// How often a waiting scheduler asks for the lead, and a leading one keeps it and looks what is due.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -38,12 +33,18 @@ struct Followed {
     ticked: DateTime<Utc>,
 }
 
-/// Leads or waits until cancelled. Errors are waited out.
-pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationToken) -> anyhow::Result<()> {
-    let started = clock.now();
-    let mut lines = Vec::with_capacity(SCHEDULE.len());
-    for line in SCHEDULE {
-        lines.push(Followed { line, times: Times::of(line)?, template: line.template()?, ticked: started });
+/// Leads or waits until cancelled. Errors are waited out. What time it is, PostgreSQL says, so that schedulers whose clocks
+/// differ agree on what is due.
+pub async fn run(database: &Database, lines: &'static [Line], stop: CancellationToken) -> anyhow::Result<()> {
+    metrics::prepare(lines);
+    let mut followed = Vec::with_capacity(lines.len());
+    for line in lines {
+        followed.push(Followed {
+            line,
+            times: Times::of(line)?,
+            template: line.template()?,
+            ticked: DateTime::UNIX_EPOCH,
+        });
     }
     let candidate = Uuid::new_v4();
     while !stop.is_cancelled() {
@@ -51,7 +52,7 @@ pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationTo
             Ok(Some(lead)) => {
                 tracing::info!(epoch = lead.epoch(), "scheduler.leading");
                 metrics::LEADER.set(1);
-                let led = follow(database, clock, &mut lines, started, lead, &stop).await;
+                let led = follow(database, &mut followed, lead, &stop).await;
                 metrics::LEADER.set(0);
                 match led {
                     Ok(()) => tracing::info!(epoch = lead.epoch(), "scheduler.not_leading"),
@@ -69,29 +70,28 @@ pub(crate) async fn run(database: &Database, clock: &Clock, stop: CancellationTo
 /// Makes ticks until told to stop or the lead is lost.
 async fn follow(
     database: &Database,
-    clock: &Clock,
     lines: &mut [Followed],
-    started: DateTime<Utc>,
     lead: Lead,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
+    let Some(began) = within_patience(scheduling::keep_leading(database, lead, LEASE)).await? else { return Ok(()) };
+    publish(database, lines, began).await?;
     // From where the leader before this one stopped, so that no tick falls between the two.
     for followed in &mut *lines {
-        followed.ticked = scheduling::last_tick(database, followed.line.name).await?.unwrap_or(started);
+        followed.ticked = scheduling::ticked_until(database, followed.line.name).await?.unwrap_or(began);
     }
-    publish(database, lines, clock.now()).await?;
     let mut tidied = tokio::time::Instant::now();
     loop {
-        if !within_patience(scheduling::keep_leading(database, lead, LEASE)).await? {
+        let Some(now) = within_patience(scheduling::keep_leading(database, lead, LEASE)).await? else {
             return Ok(());
-        }
+        };
         let mut has_ticked = false;
         for followed in &mut *lines {
-            for due in followed.times.due(followed.ticked, clock.now(), followed.line.catch_up) {
+            for due in followed.times.due(followed.ticked, now, followed.line.catch_up) {
                 let Followed { line, template, .. } = &*followed;
                 match within_patience(scheduling::tick(database, lead, line.name, due, template)).await? {
                     Tick::Made(tenants) => {
-                        let late = (clock.now() - due).to_std().unwrap_or_default();
+                        let late = (now - due).to_std().unwrap_or_default();
                         metrics::LATENESS.with_label_values(&[line.name]).observe(late.as_secs_f64());
                         tracing::info!(line = line.name, %due, tenants, "scheduler.ticked");
                     }
@@ -103,7 +103,7 @@ async fn follow(
             }
         }
         if has_ticked {
-            publish(database, lines, clock.now()).await?;
+            publish(database, lines, now).await?;
         }
         if tidied.elapsed() >= TIDY_EVERY {
             scheduling::forget_old_ticks(database).await?;

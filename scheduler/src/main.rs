@@ -1,12 +1,8 @@
 //! The scheduler's process: one leader among replicas turns due lines into enqueued jobs.
 
-mod due;
-mod leader;
-mod metrics;
-mod schedule;
-
 use anyhow::Context as _;
 use clap::Parser;
+use scheduler::{leader, schedule::SCHEDULE};
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, QueueConfig, TelemetryConfig},
@@ -31,9 +27,10 @@ async fn main() -> anyhow::Result<()> {
     if Arguments::parse().dry_run {
         return dry_run(&Clock::system());
     }
-    let telemetry = TelemetryConfig::from_env(9103)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9103)?;
+    let traces = telemetry::start("helpcenter-scheduler", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
     let probes = tokio::net::TcpListener::bind(telemetry.address)
@@ -42,21 +39,22 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let probes_stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
-    tracing::info!(lines = schedule::SCHEDULE.len(), metrics = %telemetry.address, "scheduler.started");
+    tracing::info!(lines = SCHEDULE.len(), metrics = %telemetry.address, "scheduler.started");
 
-    leader::run(&database, &Clock::system(), shutdown.stop).await?;
+    leader::run(&database, SCHEDULE, shutdown.stop).await?;
     probes_stop.cancel();
     probes.await?;
     database.close().await;
+    traces.finish().await;
     tracing::info!("scheduler.stopped");
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what is asked for is printed")]
 fn dry_run(clock: &Clock) -> anyhow::Result<()> {
-    for line in schedule::SCHEDULE {
+    for line in SCHEDULE {
         println!("{}  {}  {}", line.name, line.cron, line.time_zone);
-        for due in due::Times::of(line)?.after(clock.now()).take(10) {
+        for due in line.upcoming(clock.now(), 10)? {
             println!("  {}", due.with_timezone(&line.time_zone).to_rfc3339());
         }
     }

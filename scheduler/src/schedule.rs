@@ -2,23 +2,32 @@
 //!
 //! Expressions are those of the `cron` crate: seconds first, days of the week by name.
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use shared::{knowledge::ReconcileEmbeddings, queue::Job, scheduling::Template};
+use shared::{knowledge::ReconcileEmbeddings, scheduling::Template};
+
+use crate::due::Times;
 
 /// A line: a stable name, when it is due, and the job that each tenant gets.
-pub(crate) struct Line {
-    pub(crate) name: &'static str,
-    pub(crate) cron: &'static str,
-    pub(crate) time_zone: Tz,
-    pub(crate) catch_up: CatchUp,
-    pub(crate) overlap: Overlap,
-    pub(crate) work: Work,
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// Stable for ever: what was made for it is remembered under it.
+    pub name: &'static str,
+    /// The expression.
+    pub cron: &'static str,
+    /// In which its hours are meant.
+    pub time_zone: Tz,
+    /// What happens to missed ticks.
+    pub catch_up: CatchUp,
+    /// What happens while the job of the tick before is open.
+    pub overlap: Overlap,
+    /// What it enqueues: the job, given the unique key that stands in when the job has none of its own.
+    pub work: fn(Option<String>) -> Result<Template, serde_json::Error>,
 }
 
 /// What happens to ticks that were missed while no scheduler ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the policies that a line can have"))]
-pub(crate) enum CatchUp {
+pub enum CatchUp {
     /// The latest is made up for: right for work that converges.
     Latest,
     /// Each is made up for, at most this many of the latest: right for work that is about its time.
@@ -29,34 +38,27 @@ pub(crate) enum CatchUp {
 
 /// What happens at a tick when the job of the tick before is still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "the policies that a line can have")]
-pub(crate) enum Overlap {
+pub enum Overlap {
     /// That tenant gets no further job.
     Skip,
     /// It gets one all the same, unless the job's own unique key says otherwise.
     Allow,
 }
 
-/// What a line enqueues.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Work {
-    ReconcileEmbeddings,
-}
-
+/// The product's lines.
 #[rustfmt::skip]
-pub(crate) const SCHEDULE: &[Line] = &[
-    Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: Work::ReconcileEmbeddings },
+pub const SCHEDULE: &[Line] = &[
+    Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileEmbeddings {}, key) },
 ];
 
 impl Line {
-    /// The job that each tenant gets.
-    pub(crate) fn template(&self) -> Result<Template, serde_json::Error> {
-        match self.work {
-            Work::ReconcileEmbeddings => self.template_of(&ReconcileEmbeddings {}),
-        }
+    /// The next times after `now`, at most so many.
+    pub fn upcoming(&self, now: DateTime<Utc>, count: usize) -> anyhow::Result<Vec<DateTime<Utc>>> {
+        Ok(Times::of(self)?.after(now).take(count).collect())
     }
 
-    fn template_of<J: Job>(&self, job: &J) -> Result<Template, serde_json::Error> {
-        Template::of(job, (self.overlap == Overlap::Skip).then(|| format!("line:{}", self.name)))
+    /// The job that each tenant gets.
+    pub(crate) fn template(&self) -> Result<Template, serde_json::Error> {
+        (self.work)((self.overlap == Overlap::Skip).then(|| format!("line:{}", self.name)))
     }
 }

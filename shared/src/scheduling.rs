@@ -5,9 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
+use tracing::Span;
 use uuid::Uuid;
 
-use crate::{db::Database, queue::Job};
+use crate::{db::Database, queue::Job, telemetry::traces};
 
 /// How long a tick is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -41,15 +42,20 @@ pub async fn try_lead(database: &Database, candidate: Uuid, lease: Duration) -> 
     Ok(epoch.map(|epoch| Lead { epoch }))
 }
 
-/// Keeps the lead for another lease. False: it is lost.
-pub async fn keep_leading(database: &Database, lead: Lead, lease: Duration) -> Result<bool, sqlx::Error> {
+/// Keeps the lead for another lease; what time it is by the clock of PostgreSQL. `None`: it is lost.
+pub async fn keep_leading(
+    database: &Database,
+    lead: Lead,
+    lease: Duration,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let mut connection = database.registry().await?;
-    let kept = sqlx::query!(
-        "update scheduler_leader set leads_until = clock_timestamp() + $2::interval where epoch = $1",
+    let kept = sqlx::query_scalar!(
+        r#"update scheduler_leader set leads_until = clock_timestamp() + $2::interval where epoch = $1
+           returning clock_timestamp() as "now!""#,
         lead.epoch,
         interval(lease)?
     );
-    Ok(kept.execute(&mut *connection).await?.rows_affected() == 1)
+    kept.fetch_optional(&mut *connection).await
 }
 
 /// Gives the lead up, so that another scheduler need not wait for the lease to end.
@@ -99,7 +105,8 @@ pub enum Tick {
     NotLeading,
 }
 
-/// Makes a tick: enqueues the line's job for every tenant and remembers the tick, in one transaction.
+/// Makes a tick: enqueues the line's job for every tenant and remembers the tick, in one transaction. The tick begins a
+/// trace, in which the jobs go on.
 pub async fn tick(
     database: &Database,
     lead: Lead,
@@ -107,9 +114,10 @@ pub async fn tick(
     due_at: DateTime<Utc>,
     template: &Template,
 ) -> Result<Tick, sqlx::Error> {
+    let span = tick_span(line, due_at, template);
     let mut connection = database.registry().await?;
     let made = sqlx::query_scalar!(
-        "select scheduler_tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "select scheduler_tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         line,
         due_at,
         lead.epoch,
@@ -119,7 +127,8 @@ pub async fn tick(
         template.unique_key,
         template.max_attempts,
         template.is_limited,
-        template.priority
+        template.priority,
+        traces::trace_parent(&span)
     )
     .fetch_one(&mut *connection)
     .await;
@@ -133,10 +142,33 @@ pub async fn tick(
     }
 }
 
-/// When a line ticked last, whoever led then.
-pub async fn last_tick(database: &Database, line: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+fn tick_span(line: &str, due_at: DateTime<Utc>, template: &Template) -> Span {
+    if !traces::are_exported() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        parent: None,
+        "scheduler.tick",
+        otel.name = %format_args!("tick {line}"),
+        otel.kind = "producer",
+        messaging.system = "helpcenter",
+        messaging.operation.type = "send",
+        messaging.destination.name = template.queue,
+        helpcenter.job = template.job,
+        helpcenter.due_at = %due_at,
+    )
+}
+
+/// Up to when a line needs no more ticks, whoever led: its latest tick or, when there is none, when it was published first.
+pub async fn ticked_until(database: &Database, line: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     let mut registry = database.registry().await?;
-    sqlx::query_scalar!("select max(due_at) from scheduler_ticks where line = $1", line).fetch_one(&mut *registry).await
+    sqlx::query_scalar!(
+        "select coalesce((select max(due_at) from scheduler_ticks where line = $1),
+                         (select since from scheduler_lines where name = $1))",
+        line
+    )
+    .fetch_one(&mut *registry)
+    .await
 }
 
 /// Forgets ticks of long ago, though never the latest of a line.

@@ -20,8 +20,8 @@ pub struct Program {
     pub metrics_url: String,
 }
 
-/// The folder of the built programs: that of the tests, one up from `deps`.
-fn built(name: &str) -> PathBuf {
+/// A built program, in the folder of the tests, one up from `deps`.
+pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(|deps| deps.parent()).unwrap().join(name);
     assert!(path.exists(), "{} is not built: run the tests with `make test`", path.display());

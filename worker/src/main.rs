@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let telemetry = TelemetryConfig::from_env(9102)?;
-    telemetry::start(&telemetry).map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))?;
     telemetry::install_tls();
+    let telemetry = TelemetryConfig::from_env(9102)?;
+    let traces = telemetry::start("helpcenter-worker", &telemetry)
+        .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let config = WorkerConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
@@ -23,14 +24,20 @@ async fn main() -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     let shutdown = shutdown::on_signal()?;
-    let probes_stop = CancellationToken::new();
-    let probes = tokio::spawn(health::serve(probes, health::of_queues(&database, &store), probes_stop.clone()));
-    tracing::info!(model = %embedder.model(), metrics = %telemetry.address, "worker.started");
-
+    let model = embedder.model().to_string();
     let registry = worker::registry(&worker::Context { database: database.clone(), embedder });
-    Worker::new(database.clone(), store, registry, config).run(shutdown.stop, shutdown.at_once).await;
+    let health = health::of_queues(&database, &store);
+    let worker = Worker::new(database.clone(), store, registry, config);
+    let asked = worker.clone();
+    let probes_stop = CancellationToken::new();
+    let probes =
+        tokio::spawn(health::serve(probes, health.detail("queues", move || asked.status()), probes_stop.clone()));
+    tracing::info!(model, metrics = %telemetry.address, "worker.started");
+
+    let ran = worker.run(shutdown.stop, shutdown.at_once).await;
     probes_stop.cancel();
     probes.await?;
     database.close().await;
-    Ok(())
+    traces.finish().await;
+    Ok(ran?)
 }

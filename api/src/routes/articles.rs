@@ -12,6 +12,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::whole_number;
 use crate::{
     Services,
     caller::Reader,
@@ -192,13 +193,6 @@ pub(crate) async fn detail(
         version: article.version,
         last_reviewed_at: article.last_reviewed_at,
     }))
-}
-
-/// A number in an address. Serde's own error would not say which parameter it is about.
-fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let wrong = |_| serde::de::Error::custom(format!("`limit` must be a whole number; {text:?} is none"));
-    text.parse().map(Some).map_err(wrong)
 }
 
 /// Cuts the row off that was asked for only to see whether there is a next page.

@@ -3,12 +3,17 @@
 mod articles;
 mod categories;
 mod health;
+mod job_events;
+mod jobs;
+mod queues;
 mod search;
 
 pub(crate) use articles::{
     ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, bad_cursor, link_target, next_cursor,
 };
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
+pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
+pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use search::{SearchBody, SearchResponse, SearchResult};
 
 /// Where the OpenAPI document finds the descriptions that `#[utoipa::path]` makes.
@@ -16,11 +21,15 @@ pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
         categories::__path_tree,
+        job_events::__path_events,
+        jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
+        queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
         search::__path_search,
     };
 }
 
 use actix_web::{HttpRequest, Resource, Route, http::Method, web};
+use serde::Deserialize as _;
 
 use crate::{
     error::{ApiError, Code},
@@ -34,6 +43,10 @@ pub enum Access {
     Open,
     /// Whoever may read: the answer depends on tenant and roles.
     Reader,
+    /// Who manages the tenant's help center.
+    Admin,
+    /// Who looks after the deployment.
+    Operator,
 }
 
 /// An address, a method, who may call it and what answers.
@@ -57,7 +70,7 @@ impl std::fmt::Debug for Endpoint {
 /// Every route.
 #[rustfmt::skip]
 pub fn table() -> Vec<Endpoint> {
-    use Access::{Open, Reader};
+    use Access::{Admin, Open, Operator, Reader};
     let get = |path, access, handler| Endpoint { method: Method::GET, path, access, handler };
     let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
     vec![
@@ -66,6 +79,18 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
+        // API, for admins: literal addresses before those with a part to be filled in
+        get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
+        post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),
+        post("/api/v2/help-center/admin/jobs/discard/",      Admin,    || web::to(jobs::discard)),
+        post("/api/v2/help-center/admin/jobs/cancel/",       Admin,    || web::to(jobs::cancel)),
+        get("/api/v2/help-center/admin/jobs/{id}/",          Admin,    || web::to(jobs::detail)),
+        get("/api/v2/help-center/admin/jobs/{id}/events/",   Admin,    || web::to(job_events::events)),
+        get("/api/v2/help-center/admin/queues/",             Operator, || web::to(queues::list)),
+        post("/api/v2/help-center/admin/queues/{name}/pause/",  Operator, || web::to(queues::pause)),
+        post("/api/v2/help-center/admin/queues/{name}/resume/", Operator, || web::to(queues::resume)),
+        get("/api/v2/help-center/admin/schedule/",           Operator, || web::to(queues::schedule)),
+        // API, its description
         get("/api/openapi.json",                   Open,   || web::to(openapi::document)),
         get("/api/docs/",                          Open,   || web::to(openapi::index)),
         get("/api/docs/{file}",                    Open,   || web::to(openapi::asset)),
@@ -110,6 +135,13 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             config.service(web::resource(without_slash).to(add_slash));
         }
     }
+}
+
+/// A number in an address. Serde's own error would not say which parameter it is about.
+fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let wrong = |_| serde::de::Error::custom(format!("`limit` must be a whole number; {text:?} is none"));
+    text.parse().map(Some).map_err(wrong)
 }
 
 /// What no route knows.

@@ -17,6 +17,11 @@ const PURPOSE: &str = "api key";
 /// Reading articles and searching.
 pub const SCOPE_READ: &str = "read";
 
+/// Managing what the tenant's admins manage.
+pub const SCOPE_MANAGE: &str = "manage";
+/// Looking after the deployment, all tenants together. Only the command line makes keys with it.
+pub const SCOPE_OPERATE: &str = "operate";
+
 /// A key to be created.
 #[derive(Debug, Clone)]
 pub struct NewApiKey {
@@ -24,6 +29,8 @@ pub struct NewApiKey {
     pub name: String,
     /// The roles whose articles it sees, beside those for `all`.
     pub roles: Roles,
+    /// What it may do beside reading, which every key may.
+    pub scopes: Vec<String>,
     /// When it stops working.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -46,6 +53,7 @@ pub async fn create(
 ) -> Result<CreatedApiKey, sqlx::Error> {
     let tenant = tx.tenant();
     let credential = Credential::generate(tenant, Uuid::now_v7());
+    let scopes: Vec<String> = [SCOPE_READ.to_owned()].into_iter().chain(new.scopes.iter().cloned()).collect();
     sqlx::query!(
         "insert into api_keys (tenant_id, id, name, secret_hash, scopes, roles, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7)",
@@ -53,7 +61,7 @@ pub async fn create(
         credential.id,
         new.name,
         &credential.hash(pepper, PURPOSE)[..],
-        &[SCOPE_READ.to_owned()][..],
+        &scopes,
         new.roles.as_slice(),
         new.expires_at
     )

@@ -95,6 +95,29 @@ impl Principal {
     pub fn anonymous(tenant: TenantId) -> Self {
         Self { tenant, identity: Identity::Anonymous, roles: Roles::none() }
     }
+
+    /// Whether they manage the tenant's help center: people with the role `admin`, machines with the scope `manage`.
+    pub fn is_admin(&self) -> bool {
+        match &self.identity {
+            Identity::Anonymous => false,
+            Identity::Person { .. } => self.roles.contains("admin"),
+            Identity::Machine { scopes, .. } => scopes.iter().any(|scope| scope == api_key::SCOPE_MANAGE),
+        }
+    }
+
+    /// Whether they look after the deployment: machines with the scope `operate`. No role is enough, since each tenant names
+    /// its roles as it likes.
+    pub fn is_operator(&self) -> bool {
+        matches!(&self.identity, Identity::Machine { scopes, .. } if scopes.iter().any(|s| s == api_key::SCOPE_OPERATE))
+    }
+
+    /// Who did it, in the audit log.
+    pub fn actor(&self) -> String {
+        match &self.identity {
+            Identity::Person { subject, .. } => format!("person:{subject}"),
+            identity => identity.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Identity {

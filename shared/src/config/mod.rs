@@ -3,10 +3,13 @@
 //! Each part of the product has its section: a struct whose fields say which variable they come from, in which unit and
 //! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
 
+mod traces;
+
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
 use secrecy::SecretString;
 
+pub use self::traces::TracesConfig;
 use crate::queue::Queue;
 
 /// A variable that is missing or cannot be used.
@@ -265,7 +268,7 @@ impl EmbeddingConfig {
     }
 }
 
-/// Logs, metrics and health.
+/// Logs, metrics, health and traces.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// `METRICS_ADDRESS`: where `/metrics` and `/health/…` are served. Default: loopback, the port that the binary names.
@@ -274,6 +277,8 @@ pub struct TelemetryConfig {
     pub json_logs: bool,
     /// `RUST_LOG`: which log lines to keep, in the syntax of tracing's `EnvFilter`. Default `info`.
     pub filter: String,
+    /// Where traces go.
+    pub traces: TracesConfig,
 }
 
 impl TelemetryConfig {
@@ -293,6 +298,7 @@ impl TelemetryConfig {
             address: value_or("METRICS_ADDRESS", SocketAddr::from(([127, 0, 0, 1], default_port)))?,
             json_logs,
             filter: value_or("RUST_LOG", "info,sqlx::query=warn".to_owned())?,
+            traces: TracesConfig::from_env()?,
         })
     }
 }

@@ -26,19 +26,22 @@ pub enum EmbedArticleError {
 }
 
 /// Embeds the passages of a published revision that have no vector of this model yet; returns how many. Passages that
-/// disappear meanwhile are no error, and no connection is held while the model works.
+/// disappear meanwhile are no error, and no connection is held while the model works. `progress` hears how many this call
+/// has embedded so far, and of how many.
 pub async fn embed_article(
     database: &Database,
     embedder: &dyn Embedder,
     tenant: TenantId,
     job: &EmbedArticle,
+    progress: impl Fn(u64, u64),
 ) -> Result<usize, EmbedArticleError> {
     let model = embedder.model().to_string();
     let mut embedded = 0;
     loop {
         let mut tx = database.tenant(tenant).await?;
-        let missing = store::passages_without_embedding(&mut tx, job.revision_id, &model, BATCH).await?;
+        let (missing, left) = store::passages_without_embedding(&mut tx, job.revision_id, &model, BATCH).await?;
         drop(tx);
+        progress(embedded as u64, embedded as u64 + left);
         if missing.is_empty() {
             return Ok(embedded);
         }

@@ -119,20 +119,20 @@ pub(super) async fn insert_passages(
     Ok(())
 }
 
-/// Passages of the revision that have no embedding of this model: id and the text to embed.
+/// The first passages of the revision that have no embedding of this model, id and the text to embed, and how many there are.
 pub(super) async fn passages_without_embedding(
     tx: &mut TenantTx,
     revision_id: Uuid,
     model: &str,
     limit: i64,
-) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+) -> Result<(Vec<(Uuid, String)>, u64), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
-        "select p.id, p.context from passages p
+        r#"select p.id, p.context, count(*) over () as "all!" from passages p
          where p.tenant_id = $1 and p.revision_id = $2
            and not exists (select from passage_embeddings e
                            where e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $3)
-         order by p.ordinal limit $4",
+         order by p.ordinal limit $4"#,
         tenant,
         revision_id,
         model,
@@ -140,7 +140,8 @@ pub(super) async fn passages_without_embedding(
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|r| (r.id, r.context)).collect())
+    let all = rows.first().map_or(0, |row| row.all.cast_unsigned());
+    Ok((rows.into_iter().map(|r| (r.id, r.context)).collect(), all))
 }
 
 /// Stores embeddings of passages that still exist; one that is there already stays.

@@ -7,8 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{OutboxCounts, Queue, QueueStore, RedisError, outbox, store::Depths};
-use crate::db::{Database, TenantTx};
+use super::{OutboxCounts, Queue, outbox};
+use crate::{
+    audit,
+    db::{Database, TenantTx},
+};
 
 /// Where a job is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -75,6 +78,8 @@ pub struct JobRecord {
     pub last_error: Option<String>,
     /// What it left, when it is done.
     pub result: Option<Value>,
+    /// How far it is, when it says so.
+    pub progress: Option<ProgressRecord>,
     /// When it was enqueued.
     pub created_at: DateTime<Utc>,
     /// When it may start, or could have, while it is open.
@@ -83,6 +88,36 @@ pub struct JobRecord {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended or was given up.
     pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// How far a job is, in units of its own.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProgressRecord {
+    /// Units done.
+    pub done: i64,
+    /// Of how many.
+    pub total: i64,
+    /// Units a second of the latest attempt; none before it has done any, and of a job that has ended.
+    pub rate_per_second: Option<f64>,
+    /// Seconds until the rest is done at that rate.
+    pub eta_seconds: Option<f64>,
+}
+
+impl ProgressRecord {
+    /// `worked`: what the attempt has done so far, and in how many seconds.
+    fn new(done: Option<i64>, total: Option<i64>, worked: Option<(i64, f64)>) -> Option<Self> {
+        let (done, total) = (done?, total?);
+        let rate_per_second = worked
+            .filter(|(units, seconds)| *units > 0 && *seconds > 0.0)
+            .map(|(units, seconds)| float(units) / seconds);
+        let eta_seconds = rate_per_second.map(|rate| float((total - done).max(0)) / rate);
+        Some(Self { done, total, rate_per_second, eta_seconds })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of units of work are far below 2^52")]
+fn float(units: i64) -> f64 {
+    units as f64
 }
 
 /// Which jobs are meant. Conditions left out hold for every job.
@@ -119,16 +154,18 @@ pub async fn list(
     let rows = sqlx::query!(
         r#"select id as "id!", queue as "queue!", job as "job!", state as "state!", payload as "payload!",
                   attempts as "attempts!", max_attempts, last_error, result, created_at as "created_at!", run_at, started_at,
-                  ended_at
+                  ended_at, progress_done, progress_total, worked_units, worked_seconds
            from (
                select id, queue, job, payload, attempts, max_attempts, last_error, null::jsonb as result, created_at, run_at,
-                      started_at, dead_at as ended_at,
+                      started_at, dead_at as ended_at, progress_done, progress_total,
+                      progress_done - progress_from as worked_units,
+                      extract(epoch from progress_at - started_at)::float8 as worked_seconds,
                       case when dead_at is not null then 'dead' when holder is not null then 'running'
                            when run_at > now() then 'scheduled' else 'waiting' end as state
                from outbox where tenant_id = $1
                union all
                select id, queue, job, payload, attempts, null, last_error, result, created_at, null, started_at,
-                      finished_at, outcome
+                      finished_at, progress_done, progress_total, null, null, outcome
                from finished_jobs where tenant_id = $1
            ) jobs
            where ($2::uuid[] is null or id = any ($2)) and ($3::text is null or queue = $3)
@@ -158,6 +195,7 @@ pub async fn list(
                 max_attempts: r.max_attempts,
                 last_error: r.last_error,
                 result: r.result,
+                progress: ProgressRecord::new(r.progress_done, r.progress_total, r.worked_units.zip(r.worked_seconds)),
                 created_at: r.created_at,
                 run_at: r.run_at,
                 started_at: r.started_at,
@@ -174,7 +212,7 @@ pub async fn find(tx: &mut TenantTx, id: Uuid) -> Result<Option<JobRecord>, sqlx
 
 /// Opens dead letters again, with all their attempts before them; returns which. Of those with the same unique key only the
 /// latest is opened, and none while another job of that key is open.
-pub async fn retry(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uuid>, sqlx::Error> {
+pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Result<Vec<Uuid>, sqlx::Error> {
     let retried = sqlx::query_scalar!(
         "with chosen as (
              select distinct on (job, coalesce(unique_key, id::text), unique_key is null) id from outbox d
@@ -185,9 +223,11 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uuid>
                                  and o.unique_key = d.unique_key and o.dead_at is null)
              order by job, coalesce(unique_key, id::text), unique_key is null, id desc
          ), retried as (
-             update outbox o set dead_at = null, attempts = 0, holder = null, relayed_at = null, run_at = now(),
-                                 cancelled_at = null
-             from chosen where o.tenant_id = $1 and o.id = chosen.id returning o.id
+             update outbox o set dead_at = null, attempts = 0, holder = null, run_at = now(), cancelled_at = null
+             from chosen where o.tenant_id = $1 and o.id = chosen.id and o.dead_at is not null
+             returning o.tenant_id, o.queue, o.id
+         ), relayed_again as (
+             insert into unrelayed_jobs select tenant_id, queue, id from retried on conflict do nothing
          )
          select id from retried order by id",
         tx.tenant().uuid(),
@@ -200,12 +240,13 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uuid>
     if !retried.is_empty() {
         sqlx::query!("select pg_notify('outbox', '')").execute(tx.connection()).await?;
     }
+    record(tx, actor, "jobs.retried", &retried).await?;
     Ok(retried)
 }
 
 /// Puts dead letters away; returns which. They can be looked at until finished jobs are trimmed.
-pub async fn discard(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
+pub async fn discard(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Result<Vec<Uuid>, sqlx::Error> {
+    let discarded = sqlx::query_scalar!(
         "with gone as (
              delete from outbox
              where tenant_id = $1 and dead_at is not null
@@ -222,7 +263,18 @@ pub async fn discard(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uui
         selection.job
     )
     .fetch_all(tx.connection())
-    .await
+    .await?;
+    record(tx, actor, "jobs.discarded", &discarded).await?;
+    Ok(discarded)
+}
+
+/// Which jobs, in the audit log: the one, or how many.
+async fn record(tx: &mut TenantTx, actor: &str, action: &str, jobs: &[Uuid]) -> Result<(), sqlx::Error> {
+    match jobs {
+        [] => Ok(()),
+        [job] => audit::record(tx, actor, action, &job.to_string()).await,
+        jobs => audit::record(tx, actor, action, &format!("{} jobs", jobs.len())).await,
+    }
 }
 
 /// What became of jobs that somebody wanted to end.
@@ -235,7 +287,7 @@ pub struct Cancelled {
 }
 
 /// Ends open jobs. Dead letters are left alone: see [`discard`].
-pub async fn cancel(tx: &mut TenantTx, selection: &Selection) -> Result<Cancelled, sqlx::Error> {
+pub async fn cancel(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Result<Cancelled, sqlx::Error> {
     let rows = sqlx::query!(
         r#"with open as (
              select id, holder is null as is_idle from outbox
@@ -260,6 +312,8 @@ pub async fn cancel(tx: &mut TenantTx, selection: &Selection) -> Result<Cancelle
     )
     .fetch_all(tx.connection())
     .await?;
+    let all: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+    record(tx, actor, "jobs.cancelled", &all).await?;
     let (ended, told): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.is_idle);
     Ok(Cancelled { ended: ended.iter().map(|row| row.id).collect(), told: told.iter().map(|row| row.id).collect() })
 }
@@ -278,49 +332,20 @@ pub async fn resume(database: &Database, queue: Queue) -> Result<bool, sqlx::Err
     Ok(resumed.execute(&mut *connection).await?.rows_affected() == 1)
 }
 
-/// A queue at a glance. All counts are of jobs of all tenants.
+/// A queue at a glance.
 #[derive(Debug, Clone, Serialize)]
 pub struct QueueStats {
-    /// The queue's name.
-    pub queue: &'static str,
     /// Whether an operator paused it.
     pub is_paused: bool,
-    /// Written, not yet sent to Redis.
-    pub unrelayed: i64,
-    /// May start now. `None`, as for the next three: Redis does not answer.
-    pub waiting: Option<u64>,
-    /// May start later.
-    pub scheduled: Option<u64>,
-    /// At a worker.
-    pub running: Option<u64>,
-    /// How long the oldest waiting job has waited, in seconds; `None` too when none waits.
-    pub oldest_seconds: Option<f64>,
-    /// Dead letters.
-    pub dead: i64,
+    /// Its jobs, of all tenants.
+    #[serde(flatten)]
+    pub counts: OutboxCounts,
 }
 
-/// Every queue at a glance, and why Redis' part is missing if it is.
-pub async fn stats(
-    database: &Database,
-    store: &QueueStore,
-) -> Result<(Vec<QueueStats>, Option<RedisError>), sqlx::Error> {
+/// Every queue at a glance.
+pub async fn stats(database: &Database) -> Result<Vec<QueueStats>, sqlx::Error> {
     let paused = outbox::paused(database).await?;
     let counts = outbox::counts(database).await?;
-    let (mut stats, mut failure) = (Vec::new(), None);
-    for queue in Queue::ALL {
-        let rows = counts.iter().find(|c| c.queue == queue.name());
-        let depths: Option<Depths> = store.depths(queue).await.map_err(|error| failure = Some(error)).ok();
-        let of = |count: fn(&OutboxCounts) -> i64| rows.map_or(0, count);
-        stats.push(QueueStats {
-            queue: queue.name(),
-            is_paused: paused.iter().any(|name| name == queue.name()),
-            unrelayed: of(|c| c.unrelayed),
-            waiting: depths.map(|d| d.waiting),
-            scheduled: depths.map(|d| d.delayed),
-            running: depths.map(|d| d.leased),
-            oldest_seconds: depths.and_then(|d| d.oldest).map(|age| age.as_secs_f64()),
-            dead: of(|c| c.dead),
-        });
-    }
-    Ok((stats, failure))
+    let stats = |counts: OutboxCounts| QueueStats { is_paused: paused.contains(&counts.queue), counts };
+    Ok(counts.into_iter().map(stats).collect())
 }

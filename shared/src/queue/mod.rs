@@ -17,6 +17,7 @@ mod connection;
 mod metrics;
 mod outbox;
 pub mod relay;
+mod spans;
 mod store;
 mod wake;
 pub mod worker;
@@ -119,6 +120,9 @@ impl Backoff {
         doubled.min(self.max).mul_f64(1.0 - random / 2.0)
     }
 }
+
+/// The waits of a process whose PostgreSQL or Redis does not answer.
+const RETRY: Backoff = Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) };
 
 /// A type of job. The payload holds ids: the job re-reads what they mean and converges, so running it twice is harmless.
 pub trait Job: Serialize + DeserializeOwned + Send + Sync + 'static {

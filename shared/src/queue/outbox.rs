@@ -1,15 +1,17 @@
 //! The outbox table: writing jobs in the caller's transaction, and what relay and worker do with its rows.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::{Job, JobId, Queue};
+use super::{Job, JobId, Queue, spans};
 use crate::{
     db::{Database, TenantTx},
+    telemetry::traces,
     tenancy::TenantId,
 };
 
@@ -37,9 +39,10 @@ pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, s
         let payloads = batch.iter().map(payload).collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<Option<String>> = batch.iter().map(Job::unique_key).collect();
         let priorities: Vec<i16> = batch.iter().map(|job| job.priority().level()).collect();
+        let span = spans::enqueue::<J>(tx.tenant(), batch.len());
         let inserted = sqlx::query!(
-            "insert into outbox (tenant_id, queue, job, max_attempts, is_limited, payload, unique_key, priority)
-             select $1, $2, $3, $4, $5, payload, unique_key, priority
+            "insert into outbox (tenant_id, queue, job, max_attempts, is_limited, trace_parent, payload, unique_key, priority)
+             select $1, $2, $3, $4, $5, $9, payload, unique_key, priority
              from unnest($6::jsonb[], $7::text[], $8::smallint[]) with ordinality as new (payload, unique_key, priority, place)
              order by place
              on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing",
@@ -50,7 +53,8 @@ pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, s
             J::RATE_LIMIT.is_some(),
             &payloads,
             &keys as &[Option<String>],
-            &priorities
+            &priorities,
+            traces::trace_parent(&span)
         )
         .execute(tx.connection())
         .await?;
@@ -67,10 +71,13 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
     let payload = payload(job)?;
     let unique_key = job.unique_key();
     let tenant = tx.tenant().uuid();
+    let span = spans::enqueue::<J>(tx.tenant(), 1);
+    let trace_parent = traces::trace_parent(&span);
     loop {
         let inserted = sqlx::query_scalar!(
-            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, run_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()))
+            "insert into outbox (tenant_id, queue, job, payload, unique_key, max_attempts, is_limited, priority, run_at,
+                                 trace_parent)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, coalesce($9, now()), $10)
              on conflict (tenant_id, job, unique_key) where unique_key is not null and dead_at is null do nothing
              returning id",
             tenant,
@@ -81,7 +88,8 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
             J::MAX_ATTEMPTS.cast_signed(),
             J::RATE_LIMIT.is_some(),
             job.priority().level(),
-            run_at
+            run_at,
+            trace_parent
         )
         .fetch_optional(tx.connection())
         .await?;
@@ -107,6 +115,8 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
 #[derive(Debug, Clone)]
 pub(super) struct Dispatch {
     pub(super) id: Uuid,
+    /// The name of its type.
+    pub(super) job: String,
     /// Where it waits: `priority:tenant`, and `:job` for a type of job that has a rate limit.
     pub(super) lane: String,
     /// The tenant's share while others wait too.
@@ -114,31 +124,33 @@ pub(super) struct Dispatch {
     pub(super) run_at: DateTime<Utc>,
 }
 
-/// Maps a row of `outbox_relay` or `outbox_relayed_page`, whose columns PostgreSQL reports as nullable.
+/// Maps a row of `outbox_relay` or `outbox_relayed_page`, whose columns PostgreSQL reports as nullable. Left out are jobs that
+/// ended before they were relayed.
 macro_rules! dispatches {
     ($connection:expr, $sql:literal $(, $argument:expr)*) => {
         sqlx::query!($sql $(, $argument)*).fetch_all($connection).await.map(|rows| {
-            rows.into_iter()
-                .map(|r| {
-                    let lane = format!("{}:{}", r.priority, r.tenant_id);
-                    let lane = if r.is_limited { format!("{lane}:{}", r.job) } else { lane };
-                    Dispatch { id: r.id, lane, weight: r.weight, run_at: r.run_at }
-                })
-                .collect::<Vec<_>>()
+            let found = rows.len();
+            let jobs = rows.into_iter().filter_map(|r| {
+                let lane = format!("{}:{}", r.priority?, r.tenant_id?);
+                let job = r.job?;
+                let lane = if r.is_limited? { format!("{lane}:{job}") } else { lane };
+                Some(Dispatch { id: r.id?, job, lane, weight: r.weight?, run_at: r.run_at? })
+            });
+            (jobs.collect::<Vec<_>>(), found)
         })
     };
 }
 
-/// Marks up to `batch` jobs of a queue as relayed, oldest first. Empty too while another relay has the queue.
+/// Takes up to `batch` jobs of a queue that are to be relayed, oldest first; and how many entries that were. None too while
+/// another relay has the queue.
 pub(super) async fn relay(
     connection: &mut PgConnection,
     queue: Queue,
     batch: i32,
-) -> Result<Vec<Dispatch>, sqlx::Error> {
+) -> Result<(Vec<Dispatch>, usize), sqlx::Error> {
     dispatches!(
         connection,
-        r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", priority as "priority!",
-                  is_limited as "is_limited!", run_at as "run_at!", weight as "weight!" from outbox_relay($1, $2)"#,
+        "select id, tenant_id, job, priority, is_limited, run_at, weight from outbox_relay($1, $2)",
         queue.name(),
         batch
     )
@@ -149,7 +161,7 @@ pub(super) async fn forget_relayed(connection: &mut PgConnection) -> Result<i64,
     Ok(sqlx::query_scalar!("select outbox_forget_relayed()").fetch_one(connection).await?.unwrap_or(0))
 }
 
-/// Open jobs that were relayed at least `older_than` ago, by id after `after`.
+/// Open jobs that were written at least `older_than` ago and relayed since, by id after `after`.
 pub(super) async fn relayed_page(
     connection: &mut PgConnection,
     queue: Queue,
@@ -158,16 +170,15 @@ pub(super) async fn relayed_page(
     batch: i32,
 ) -> Result<Vec<Dispatch>, sqlx::Error> {
     let older_than = PgInterval::try_from(older_than).map_err(sqlx::Error::Encode)?;
-    dispatches!(
+    let (jobs, _) = dispatches!(
         connection,
-        r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", priority as "priority!",
-                  is_limited as "is_limited!", run_at as "run_at!", weight as "weight!"
-           from outbox_relayed_page($1, $2, $3, $4)"#,
+        "select id, tenant_id, job, priority, is_limited, run_at, weight from outbox_relayed_page($1, $2, $3, $4)",
         queue.name(),
         after,
         older_than,
         batch
-    )
+    )?;
+    Ok(jobs)
 }
 
 /// A job whose attempt begins.
@@ -183,6 +194,8 @@ pub(super) struct Started {
     pub(super) is_cancelled: bool,
     /// From when it could have run to when it did.
     pub(super) waited: Duration,
+    /// The W3C trace context that it was enqueued in.
+    pub(super) trace_parent: Option<String>,
 }
 
 /// Begins an attempt of each of the jobs under a lease; those that have ended are left out.
@@ -191,7 +204,7 @@ pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Res
     let rows = sqlx::query!(
         r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", payload as "payload!", attempts as "attempts!",
                   max_attempts as "max_attempts!", cancelled_at is not null as "is_cancelled!", run_at as "run_at!",
-                  started_at as "started_at!"
+                  started_at as "started_at!", trace_parent
            from outbox_start($1, $2)"#,
         ids,
         lease
@@ -209,6 +222,7 @@ pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Res
             max_attempts: r.max_attempts,
             is_cancelled: r.is_cancelled,
             waited: (r.started_at - r.run_at).to_std().unwrap_or_default(),
+            trace_parent: r.trace_parent,
         })
         .collect())
 }
@@ -285,6 +299,19 @@ pub(super) async fn hand_back(database: &Database, ids: &[Uuid], lease: Uuid) ->
     Ok(())
 }
 
+/// Tells how far attempts are, each named by job and lease; of those that are not the lease's any more nothing is kept.
+pub(super) async fn progress(database: &Database, reports: &[(Uuid, Uuid, i64, i64)]) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = reports.iter().map(|r| r.0).collect();
+    let leases: Vec<Uuid> = reports.iter().map(|r| r.1).collect();
+    let dones: Vec<i64> = reports.iter().map(|r| r.2).collect();
+    let totals: Vec<i64> = reports.iter().map(|r| r.3).collect();
+    let mut connection = database.registry().await?;
+    sqlx::query!("select outbox_progress($1, $2, $3, $4)", &ids, &leases, &dones, &totals)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
+}
+
 /// Which of these jobs somebody wants to end.
 pub(super) async fn cancelled(database: &Database, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
     let mut connection = database.registry().await?;
@@ -313,40 +340,86 @@ pub(super) async fn trim(
     Ok(trimmed.unwrap_or(0))
 }
 
-/// How many jobs of a queue are where.
-#[derive(Debug, Clone, PartialEq)]
+/// How many jobs of a queue are where, of all tenants.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutboxCounts {
     /// The queue's name.
     pub queue: String,
     /// Written, not yet sent to Redis.
     pub unrelayed: i64,
-    /// Sent to Redis, not yet finished.
-    pub relayed: i64,
+    /// May start now.
+    pub waiting: i64,
+    /// May start later.
+    pub scheduled: i64,
+    /// At a worker, or at one that has died and not been missed yet.
+    pub running: i64,
     /// Given up.
     pub dead: i64,
-    /// For how long the oldest unrelayed job has waited for the relay, in seconds; 0 when there is none.
-    pub relay_lag_seconds: f64,
+    /// For how long the oldest job that may start has waited, in seconds. `None`: there is none.
+    pub oldest_seconds: Option<f64>,
+    /// For how long the oldest unrelayed job has waited for the relay, in seconds. `None`: there is none.
+    pub relay_lag_seconds: Option<f64>,
 }
 
-/// Counts the open and dead jobs of all tenants; queues without any are not listed.
+impl OutboxCounts {
+    fn none(queue: Queue) -> Self {
+        Self {
+            queue: queue.name().to_owned(),
+            unrelayed: 0,
+            waiting: 0,
+            scheduled: 0,
+            running: 0,
+            dead: 0,
+            oldest_seconds: None,
+            relay_lag_seconds: None,
+        }
+    }
+
+    /// Jobs that have not ended and were not given up.
+    pub fn open(&self) -> i64 {
+        self.unrelayed + self.waiting + self.scheduled + self.running
+    }
+}
+
+/// Counts the open and dead jobs of every queue. Reads the whole table: for people, not for every second.
 pub async fn counts(database: &Database) -> Result<Vec<OutboxCounts>, sqlx::Error> {
-    let mut transaction = database.untenanted().await?;
-    let rows = sqlx::query!(
-        r#"select queue as "queue!", unrelayed as "unrelayed!", relayed as "relayed!", dead as "dead!",
-                  relay_lag_seconds as "relay_lag_seconds!" from outbox_counts()"#
+    let mut connection = database.registry().await?;
+    let rows = sqlx::query_as!(
+        OutboxCounts,
+        r#"select queue as "queue!", unrelayed as "unrelayed!", waiting as "waiting!", scheduled as "scheduled!",
+                  running as "running!", dead as "dead!", oldest_seconds, relay_lag_seconds from outbox_counts()"#
     )
-    .fetch_all(&mut *transaction)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(rows
+    let mut found: HashMap<String, OutboxCounts> = rows.into_iter().map(|row| (row.queue.clone(), row)).collect();
+    let mut counts: Vec<_> = Queue::ALL
         .into_iter()
-        .map(|r| OutboxCounts {
-            queue: r.queue,
-            unrelayed: r.unrelayed,
-            relayed: r.relayed,
-            dead: r.dead,
-            relay_lag_seconds: r.relay_lag_seconds,
-        })
-        .collect())
+        .map(|queue| found.remove(queue.name()).unwrap_or_else(|| OutboxCounts::none(queue)))
+        .collect();
+    // Of queues that only another release has.
+    counts.extend(found.into_values());
+    Ok(counts)
+}
+
+/// What is wrong with a queue.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Troubles {
+    pub(super) queue: String,
+    pub(super) unrelayed: i64,
+    pub(super) relay_lag_seconds: f64,
+    pub(super) dead: i64,
+}
+
+/// What is wrong with each queue; those with which nothing is are not listed. Cheap, whatever the backlog.
+pub(super) async fn troubles(database: &Database) -> Result<Vec<Troubles>, sqlx::Error> {
+    let mut connection = database.registry().await?;
+    sqlx::query_as!(
+        Troubles,
+        r#"select queue as "queue!", unrelayed as "unrelayed!", relay_lag_seconds as "relay_lag_seconds!", dead as "dead!"
+           from outbox_troubles()"#
+    )
+    .fetch_all(&mut *connection)
+    .await
 }
 
 /// An error's text as it is kept: enough to understand it, never a page, and without what PostgreSQL cannot store.

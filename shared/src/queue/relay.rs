@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Queue, QueueStore, RedisError, metrics, outbox};
+use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox};
 use crate::db::Database;
 
 const BATCH: u16 = 500;
@@ -46,8 +46,7 @@ pub async fn run(database: Database, store: QueueStore, stop: CancellationToken)
             Some(Err(error)) => {
                 failures += 1;
                 metrics::RELAY_FAILURES.inc();
-                let wait = super::Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) }
-                    .delay(failures, rand::random());
+                let wait = RETRY.delay(failures, rand::random());
                 tracing::warn!(%error, failures, retry_in_ms = wait.as_millis(), "queue.relay.paused");
                 let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
             }
@@ -123,6 +122,7 @@ impl Relay {
         let forgotten = outbox::forget_relayed(&mut transaction).await?;
         transaction.commit().await?;
         self.store.mark_incarnation().await?;
+        metrics::RESENT.inc_by(u64::try_from(forgotten).unwrap_or_default());
         if forgotten > 0 {
             tracing::warn!(jobs = forgotten, "queue.relay.redis_was_empty: every open job is sent again");
         }
@@ -149,13 +149,15 @@ impl Relay {
 
     async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
         let mut transaction = self.database.untenanted().await?;
-        let jobs = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
-        if !jobs.is_empty() {
+        let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
+        if taken > 0 {
             self.store.push(queue, &jobs).await?;
             transaction.commit().await?;
-            metrics::RELAYED.inc_by(jobs.len() as u64);
+            for job in &jobs {
+                metrics::ENQUEUED.with_label_values(&[queue.name(), &job.job]).inc();
+            }
         }
-        Ok(jobs.len())
+        Ok(taken)
     }
 
     /// Makes sure that Redis knows the next page of jobs that were relayed a while ago: a part of its memory may be lost as
@@ -166,6 +168,7 @@ impl Relay {
         let jobs = outbox::relayed_page(&mut transaction, queue, self.audit_after, older_than, AUDIT_PAGE).await?;
         drop(transaction);
         let missing = self.store.push(queue, &jobs).await?;
+        metrics::RESENT.inc_by(missing as u64);
         if let Some(last) = jobs.last() {
             self.audit_after = last.id;
         } else {

@@ -123,6 +123,11 @@ impl QueueStore {
         self.lease
     }
 
+    /// How long a lease lives without being renewed: the rest of the promised time is for noticing that it ended.
+    fn time_to_live(&self) -> Duration {
+        self.lease * 7 / 10
+    }
+
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> Result<(), RedisError> {
         self.connection.clone().ping().await
@@ -182,7 +187,7 @@ impl QueueStore {
         limits: &[Limit],
     ) -> Result<Taken, RedisError> {
         let mut call = self.call(&TAKE, queue);
-        call.arg(count).arg(millis(self.lease)).arg(token.to_string());
+        call.arg(count).arg(millis(self.time_to_live())).arg(token.to_string());
         for Limit { job, limit } in limits {
             call.arg(job);
             for rate in [limit.overall, limit.per_tenant] {
@@ -198,7 +203,7 @@ impl QueueStore {
     /// Extends leases, each named by job and token; returns those that were lost.
     pub(super) async fn renew(&self, queue: Queue, held: &[(Uuid, Uuid)]) -> Result<Vec<(Uuid, Uuid)>, RedisError> {
         let mut call = self.call(&RENEW, queue);
-        call.arg(millis(self.lease));
+        call.arg(millis(self.time_to_live()));
         for (id, token) in held {
             call.arg(id.to_string()).arg(token.to_string());
         }

@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, Queue, QueueStore, RedisError};
+use super::{Queue, QueueStore, RETRY, RedisError};
 
 /// What sleeps until its queue is woken.
 #[derive(Debug, Clone)]
@@ -36,8 +36,7 @@ impl Wake {
         let mut failures = 0;
         while let Some(ended) = stop.run_until_cancelled(self.pass_on(&store, &queues, &mut failures)).await {
             failures += 1;
-            let wait = Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) }
-                .delay(failures, rand::random());
+            let wait = RETRY.delay(failures, rand::random());
             if let Err(error) = ended {
                 tracing::debug!(%error, failures, "queue.wake.paused");
             }

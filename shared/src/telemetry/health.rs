@@ -15,12 +15,14 @@ use crate::{db::Database, queue::QueueStore};
 /// How long a dependency may take to answer before it counts as down.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
+type Detail = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The dependencies that a process needs to do its work.
 #[derive(Clone, Default)]
 pub struct Health {
     checks: Vec<(&'static str, Check)>,
+    details: Vec<(&'static str, Detail)>,
 }
 
 impl std::fmt::Debug for Health {
@@ -36,6 +38,9 @@ pub struct Readiness {
     pub status: &'static str,
     /// `ok` or `down`, by dependency. Causes are logged, not told.
     pub checks: BTreeMap<&'static str, &'static str>,
+    /// What the process tells about itself beyond that; decides nothing.
+    #[serde(flatten)]
+    pub details: BTreeMap<&'static str, serde_json::Value>,
 }
 
 impl Readiness {
@@ -67,6 +72,17 @@ impl Health {
         self
     }
 
+    /// Adds something that is told with the answer.
+    #[must_use]
+    pub fn detail<V: serde::Serialize>(
+        mut self,
+        name: &'static str,
+        tell: impl Fn() -> V + Send + Sync + 'static,
+    ) -> Self {
+        self.details.push((name, Arc::new(move || serde_json::to_value(tell()).unwrap_or_default())));
+        self
+    }
+
     /// Asks every dependency, all at once.
     pub async fn readiness(&self) -> Readiness {
         let results = join_all(self.checks.iter().map(|(name, check)| async move {
@@ -81,7 +97,11 @@ impl Health {
         }))
         .await;
         let ready = results.iter().all(|(_, state)| *state == "ok");
-        Readiness { status: if ready { "ready" } else { "not_ready" }, checks: results.into_iter().collect() }
+        Readiness {
+            status: if ready { "ready" } else { "not_ready" },
+            checks: results.into_iter().collect(),
+            details: self.details.iter().map(|(name, tell)| (*name, tell())).collect(),
+        }
     }
 }
 

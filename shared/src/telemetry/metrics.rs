@@ -5,6 +5,14 @@ use prometheus::{
     Opts, TextEncoder, core::Collector,
 };
 
+/// Tells which release runs.
+pub(super) fn tell_version() {
+    let name = "helpcenter_build_info";
+    gauges(name, "Always 1; the version of the program.", &["version"])
+        .with_label_values(&[env!("CARGO_PKG_VERSION")])
+        .set(1);
+}
+
 /// A counter without labels.
 pub fn counter(name: &str, help: &str) -> IntCounter {
     registered(IntCounter::new(name, help), name)

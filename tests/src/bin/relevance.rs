@@ -203,7 +203,7 @@ async fn embed(database: &Database, embedder: &Arc<dyn Embedder>, tenant: Tenant
     let mut passages = 0;
     for (done, (_, payload)) in jobs.iter().enumerate() {
         let job: EmbedArticle = serde_json::from_value(payload.clone())?;
-        passages += embed_article(database, &**embedder, tenant, &job).await?;
+        passages += embed_article(database, &**embedder, tenant, &job, |_, _| ()).await?;
         if done % 100 == 99 {
             let rate = f64::from(u32::try_from(passages)?) / started.elapsed().as_secs_f64();
             eprintln!("{name}: {} of {} documents embedded, {rate:.0} passages/s", done + 1, jobs.len());

@@ -541,7 +541,7 @@ async fn a_token_cannot_say_where_its_key_is_to_be_fetched() {
 async fn key(app: &TestApp, tenant: &Tenant, roles: &[&str], expires_at: Option<DateTime<Utc>>) -> (String, Uuid) {
     let mut tx = app.db.database.tenant(tenant.id).await.unwrap();
     let roles = Roles::new(roles.iter().map(ToString::to_string).collect()).unwrap();
-    let new = api_key::NewApiKey { name: "machine".to_owned(), roles, expires_at };
+    let new = api_key::NewApiKey { name: "machine".to_owned(), roles, scopes: vec![], expires_at };
     let created = api_key::create(&mut tx, &app.pepper(), &new, "test").await.unwrap();
     tx.commit().await.unwrap();
     (created.text, created.id)
@@ -593,7 +593,7 @@ async fn an_api_key_that_is_not_whole_or_not_ours_is_refused() {
     // Made with another deployment's pepper, on the same database.
     let mut tx = app.db.database.tenant(acme.id).await.unwrap();
     let pepper = Pepper::new(secrecy::SecretString::from("the pepper of another deployment altogether"));
-    let new = api_key::NewApiKey { name: "machine".to_owned(), roles: Roles::none(), expires_at: None };
+    let new = api_key::NewApiKey { name: "machine".to_owned(), roles: Roles::none(), scopes: vec![], expires_at: None };
     let elsewhere = api_key::create(&mut tx, &pepper, &new, "test").await.unwrap().text;
     tx.commit().await.unwrap();
     let changed = if secret.starts_with('A') { 'B' } else { 'A' };

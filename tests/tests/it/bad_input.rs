@@ -22,7 +22,10 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::{
-    auth::jwt::{self, NewToken},
+    auth::{
+        Roles, api_key,
+        jwt::{self, NewToken},
+    },
     clock::Clock,
     config::{ApiConfig, AuthConfig, DatabaseConfig},
     db::Database,
@@ -268,20 +271,39 @@ async fn help_center() -> (TestApp, String) {
     let folder = Folder::of(&[("guides/page.md", &fixture::article("A page", "Text of the page, by the book."))]);
     fixture::import(&app.db, acme.id, &folder).await;
     app.run_jobs().await;
-    let token = format!("Bearer {}", app.token("acme", &[]));
-    (app, token)
+    // One that every route lets in.
+    let new = api_key::NewApiKey {
+        name: "machine".to_owned(),
+        roles: Roles::none(),
+        scopes: [api_key::SCOPE_MANAGE, api_key::SCOPE_OPERATE].map(str::to_owned).to_vec(),
+        expires_at: None,
+    };
+    let mut tx = app.db.database.tenant(acme.id).await.unwrap();
+    let created = api_key::create(&mut tx, &app.pepper(), &new, "test").await.unwrap();
+    tx.commit().await.unwrap();
+    (app, format!("Bearer {}", created.text))
 }
 
 /// The parameters of an endpoint's query.
 fn parameters(path: &str) -> &'static [&'static str] {
     match path {
         "/api/v2/help-center/articles/" => &["category", "tag", "difficulty", "locale", "limit", "cursor"],
+        "/api/v2/help-center/admin/jobs/" => &["state", "queue", "job", "limit", "cursor"],
         "/categories/{slug}/" => &["cursor"],
         "/search/" => &["q"],
         "/sign-in/" => &["next"],
         "/api/v2/help-center/search/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
+        | "/api/v2/help-center/admin/jobs/{id}/"
+        | "/api/v2/help-center/admin/jobs/{id}/events/"
+        | "/api/v2/help-center/admin/jobs/retry/"
+        | "/api/v2/help-center/admin/jobs/discard/"
+        | "/api/v2/help-center/admin/jobs/cancel/"
+        | "/api/v2/help-center/admin/queues/"
+        | "/api/v2/help-center/admin/queues/{name}/pause/"
+        | "/api/v2/help-center/admin/queues/{name}/resume/"
+        | "/api/v2/help-center/admin/schedule/"
         | "/api/openapi.json"
         | "/api/docs/"
         | "/api/docs/{file}"
@@ -320,7 +342,12 @@ fn cursors() -> Vec<String> {
 /// Requests to an endpoint with something hostile in path, query or headers.
 fn hostile_requests(endpoint: &Endpoint) -> Vec<Raw> {
     let method = endpoint.method.as_str();
-    let plain = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{file}", "x.css");
+    let plain = endpoint
+        .path
+        .replace("{id}", "page")
+        .replace("{slug}", "page")
+        .replace("{name}", "page")
+        .replace("{file}", "x.css");
     let mut requests = vec![Raw::new(method, plain.as_str()), Raw::new("HEAD", plain.as_str())];
     if let Some((before, rest)) = endpoint.path.split_once('{') {
         let (_, after) = rest.split_once('}').unwrap();
@@ -447,11 +474,15 @@ fn hostile_bodies(endpoint: &Endpoint) -> Vec<Raw> {
     let (mut bodies, own_type): (Vec<Vec<u8>>, _) = match endpoint.path {
         "/api/v2/help-center/search/" => (searches(), "application/json"),
         "/sign-in/" | "/sign-out/" => (forms(), "application/x-www-form-urlencoded"),
+        path if path.starts_with("/api/v2/help-center/admin/jobs/") => (selections(), "application/json"),
+        // These read no body.
+        path if path.starts_with("/api/v2/help-center/admin/queues/") => (vec![], "application/json"),
         other => panic!("{other} is a new route with a body: say here what can be wrong with it"),
     };
     bodies.extend(BODIES.iter().map(|body| body.to_vec()));
     bodies.extend(["x".repeat(70_000).into_bytes(), "[".repeat(60_000).into_bytes()]);
-    let post = |kind: &str, body: Vec<u8>| Raw::new("POST", endpoint.path).body(kind, body);
+    let path = endpoint.path.replace("{name}", "page");
+    let post = |kind: &str, body: Vec<u8>| Raw::new("POST", path.as_str()).body(kind, body);
     let mut requests: Vec<Raw> = bodies.into_iter().map(|body| post(own_type, body)).collect();
     for kind in CONTENT_TYPES {
         requests.extend([post(kind, b"{\"query\":\"page\"}".to_vec()), post(kind, b"email=a&password=b".to_vec())]);
@@ -459,6 +490,30 @@ fn hostile_bodies(endpoint: &Endpoint) -> Vec<Raw> {
     requests.push(post(own_type, b"{\"query\":\"page\"}".to_vec()).header("content-encoding", "gzip"));
     requests.push(post(own_type, b"{\"query\":\"page\"}".to_vec()).header("transfer-encoding", "chunked"));
     requests
+}
+
+/// Selections of jobs with every field of every type and form. None of them means a job that exists.
+fn selections() -> Vec<Vec<u8>> {
+    let mut values: Vec<Value> = hostile().iter().flat_map(|text| [json!(text), json!([text])]).collect();
+    let others = json!([
+        null, false, 7, -1, 1.5, 1e300, i64::MIN, u64::MAX, [], {}, [null], [[]], [{}], { "$ne": 1 }, [Uuid::nil()],
+        vec![Uuid::nil(); 1000], vec![Uuid::nil(); 1001], "x".repeat(60_000),
+    ]);
+    values.extend(others.as_array().unwrap().clone());
+    let mut bodies = Vec::new();
+    for field in ["ids", "all", "queue", "job", "tenant_id", "state"] {
+        for value in &values {
+            for job in ["embed_article", "';--"] {
+                let mut body = json!({ "ids": [Uuid::nil()], "job": job });
+                body[field] = value.clone();
+                bodies.push(body.to_string().into_bytes());
+            }
+        }
+    }
+    bodies.extend(
+        [r#"{"all":true,"ids":[]}"#, r#"{"all":false}"#, "{}", r#"{"all":true,"queue":"no such"}"#].map(Into::into),
+    );
+    bodies
 }
 
 /// Searches with every field of every type and form.
@@ -524,8 +579,8 @@ async fn hostile_bodies_are_answered_like_any_other() {
             let with = request.clone().header("authorization", &token);
             let answer = with.send(&app.url).await;
             check(&with, &answer);
-            if endpoint.access == Access::Reader {
-                let expected: &[u16] = &[200, 400, 413, 415];
+            if endpoint.access != Access::Open {
+                let expected: &[u16] = &[200, 400, 404, 413, 415];
                 assert!(expected.contains(&answer.status), "{with:?}: {}", answer.status);
                 let without = request.send(&app.url).await;
                 check(&request, &without);
@@ -569,7 +624,12 @@ async fn the_help_center_is_unharmed(app: &TestApp) {
 async fn a_method_that_an_address_does_not_have_is_refused_with_those_that_it_has() {
     let (app, token) = help_center().await;
     for endpoint in routes::table() {
-        let path = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{file}", "x.css");
+        let path = endpoint
+            .path
+            .replace("{id}", "page")
+            .replace("{slug}", "page")
+            .replace("{name}", "page")
+            .replace("{file}", "x.css");
         let allowed: Vec<String> = routes::table()
             .iter()
             .filter(|other| other.path == endpoint.path)
@@ -952,10 +1012,18 @@ const INSIDE: &[&str] = &[
 
 /// What an endpoint is asked with.
 fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
-    let path = endpoint.path.replace("{id}", "page").replace("{slug}", "page").replace("{file}", "index.html");
+    let path = endpoint
+        .path
+        .replace("{id}", "page")
+        .replace("{slug}", "page")
+        .replace("{name}", "page")
+        .replace("{file}", "index.html");
     let request = Raw::new(endpoint.method.as_str(), path).header("authorization", token);
     match (endpoint.path, endpoint.method.as_str()) {
         ("/api/v2/help-center/search/", _) => request.body("application/json", "{\"query\":\"page\"}"),
+        (path, "POST") if path.starts_with("/api/v2/help-center/admin/") => {
+            request.body("application/json", "{\"all\":true}")
+        }
         ("/search/", _) => Raw { path: "/search/?q=page".to_owned(), ..request },
         (_, "POST") => request.body("application/x-www-form-urlencoded", "email=a&password=b&csrf_token=x"),
         _ => request,

@@ -1,7 +1,9 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
+mod admin_api;
 mod auth;
 mod bad_input;
+mod dashboards;
 mod import;
 mod jobs;
 mod logs;
@@ -10,4 +12,5 @@ mod processes;
 mod queue;
 mod search;
 mod tenants;
+mod traces;
 mod visibility;

@@ -12,21 +12,25 @@ use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use shared::{
+    auth::jwt::{self, NewToken},
+    clock::Clock,
     knowledge::{IndexStatus, ReconcileEmbeddings, index_status},
     queue::{Depths, Queue},
     scheduling::{self, Template, Tick},
 };
-use tests::{Settings, TestApp, processes::Program};
+use tests::{
+    Settings, TestApp,
+    processes::{Program, free_port},
+    proxy::Proxy,
+};
 use uuid::Uuid;
 
 use crate::{
     jobs::{Knowledge, long_article},
-    queue::{
-        proxy::Proxy,
-        support::{PATIENCE, eventually, forget_everything},
-    },
+    queue::support::{PATIENCE, eventually, forget_everything},
 };
 
+const API: &str = "helpcenter-api";
 const WORKER: &str = "helpcenter-worker";
 const SCHEDULER: &str = "helpcenter-scheduler";
 const LEASE: Duration = Duration::from_secs(2);
@@ -87,6 +91,61 @@ async fn sixty_articles_are_embedded_although_workers_are_killed_and_redis_forge
         })
         .await;
     }
+}
+
+/// An API of its own for the test's tenant; the address of its pages.
+async fn api(test: &Knowledge) -> (Program, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let pepper = "a pepper of at least thirty-two bytes, for tests only";
+    let variables = [("API_ADDRESS", address.as_str()), ("JWT_SECRET", tests::JWT_SECRET), ("API_KEY_PEPPER", pepper)];
+    let program = Program::start_with(&test.app, API, &variables).ready().await;
+    (program, format!("http://{address}"))
+}
+
+#[tokio::test]
+async fn three_workers_two_apis_and_two_schedulers_share_the_work() {
+    let mut test = Knowledge::with_lease(LEASE).await;
+    let mut workers = Vec::new();
+    for _ in 0..3 {
+        workers.push(Program::start(&test.app, WORKER).ready().await);
+    }
+    let schedulers =
+        [Program::start(&test.app, SCHEDULER).ready().await, Program::start(&test.app, SCHEDULER).ready().await];
+    let apis = [api(&test).await, api(&test).await];
+    write_articles(&test, 60, 2).await;
+    test.app.until_no_job_is_open().await;
+    test.assert_complete().await;
+    // Each job ran once, and every worker had its share.
+    let embedded = workers.iter().map(|worker| worker.log().matches("article.embedded").count()).collect::<Vec<_>>();
+    assert_eq!(embedded.iter().sum::<usize>(), 60, "{embedded:?}");
+    assert!(embedded.iter().all(|share| *share >= 5), "{embedded:?}");
+    // Both APIs know what the workers made; a token is good at each.
+    let token = jwt_of_now("acme");
+    let mut answers = Vec::new();
+    for (_, url) in &apis {
+        let request = reqwest::Client::new()
+            .post(format!("{url}/api/v2/help-center/search/"))
+            .bearer_auth(&token)
+            .json(&serde_json::json!({ "query": "Article 7" }));
+        let (status, answer) = tests::json(request).await;
+        assert_eq!((status, &answer["degraded"]), (StatusCode::OK, &serde_json::json!([])), "{answer}");
+        answers.push(answer["results"].clone());
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(!answers[0].as_array().unwrap().is_empty());
+    // One of the schedulers leads, and only it makes ticks.
+    let leading = schedulers.iter().filter(|scheduler| scheduler.log().contains("scheduler.leading")).count();
+    assert_eq!(leading, 1);
+    for program in workers.into_iter().chain(schedulers).chain(apis.map(|(program, _)| program)) {
+        assert!(program.terminate().await.success());
+    }
+}
+
+/// A token for programs, whose clocks are the real one.
+fn jwt_of_now(tenant: &str) -> String {
+    let exp = Clock::system().now().timestamp() + 600;
+    let token = NewToken { sub: "person-1", tenant, roles: &[], name: "A Person", exp };
+    jwt::sign(&tests::JWT_SECRET.to_owned().into(), &token).unwrap()
 }
 
 #[tokio::test]
@@ -170,7 +229,7 @@ async fn a_tick_is_made_once_however_often_it_is_asked_for_and_skips_tenants_who
         }
     }
     assert_eq!((made, jobs), (3, 2), "a tenant whose job is open gets no other");
-    assert_eq!(scheduling::last_tick(&app.db.database, "a").await.unwrap(), Some(due + TimeDelta::minutes(1)));
+    assert_eq!(scheduling::ticked_until(&app.db.database, "a").await.unwrap(), Some(due + TimeDelta::minutes(1)));
 }
 
 #[tokio::test]
@@ -185,9 +244,9 @@ async fn a_former_leader_makes_no_tick_and_cannot_keep_the_lead() {
     assert!(leader.epoch() > former.epoch());
 
     assert_eq!(scheduling::tick(&database, former, "a", due, &template()).await.unwrap(), Tick::NotLeading);
-    assert!(!scheduling::keep_leading(&database, former, LEASE).await.unwrap());
+    assert_eq!(scheduling::keep_leading(&database, former, LEASE).await.unwrap(), None);
     scheduling::resign(&database, former).await.unwrap();
-    assert!(scheduling::keep_leading(&database, leader, LEASE).await.unwrap());
+    assert!(scheduling::keep_leading(&database, leader, LEASE).await.unwrap().is_some());
     assert_eq!(test.count("select (select count(*) from outbox) + (select count(*) from scheduler_ticks)").await, 0);
     assert_eq!(scheduling::tick(&database, leader, "a", due, &template()).await.unwrap(), Tick::Made(1));
     test.app.run_jobs().await;
@@ -278,7 +337,19 @@ async fn programs_tell_that_they_live_that_they_are_ready_and_what_they_count() 
     for name in [WORKER, SCHEDULER] {
         let program = Program::start(&test.app, name).ready().await;
         let ready = until_ready_is(&program, StatusCode::OK).await;
-        assert_eq!(ready, serde_json::json!({ "status": "ready", "checks": { "database": "ok", "redis": "ok" } }));
+        assert_eq!(ready["status"], "ready");
+        assert_eq!(ready["checks"], serde_json::json!({ "database": "ok", "redis": "ok" }));
+        if name == WORKER {
+            let queues = serde_json::json!({
+                "embeddings": { "state": "running", "jobs": 0, "concurrency": 4 },
+                "maintenance": { "state": "running", "jobs": 0, "concurrency": 4 },
+            });
+            eventually("each queue is served", async || {
+                let ready = until_ready_is(&program, StatusCode::OK).await;
+                (ready["queues"] == queues).then_some(())
+            })
+            .await;
+        }
         assert_eq!(ask(&program, "/health/live").await.unwrap().0, StatusCode::OK);
         assert_eq!(ask(&program, "/nothing").await.unwrap().0, StatusCode::NOT_FOUND);
         let (status, metrics) = ask(&program, "/metrics").await.unwrap();
@@ -309,7 +380,11 @@ async fn a_program_without_redis_or_postgresql_lives_is_not_ready_and_says_which
                 .map(|dependency| (dependency, if dependency == down { "down" } else { "ok" }))
                 .into_iter()
                 .collect();
-            assert_eq!(body, serde_json::json!({ "status": "not_ready", "checks": states }), "{name}");
+            assert_eq!(body["status"], "not_ready", "{name}");
+            assert_eq!(body["checks"], serde_json::json!(states), "{name}");
+            if name == WORKER {
+                assert_eq!(body["queues"]["embeddings"]["state"], "waiting");
+            }
             assert_eq!(ask(&program, "/health/live").await.unwrap().0, StatusCode::OK);
             assert!(program.terminate().await.success(), "{name} stops although it never was ready");
         }
@@ -372,6 +447,8 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("QUEUE_REDIS_TIMEOUT_SECONDS", Some("soon")),
         ("METRICS_ADDRESS", Some("here")),
         ("LOG_FORMAT", Some("xml")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", Some("localhost:4317")),
+        ("OTEL_TRACES_SAMPLER_ARG", Some("2")),
     ];
     let workers = [
         ("WORKER_CONCURRENCY", Some("many")),

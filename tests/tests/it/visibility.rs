@@ -289,7 +289,7 @@ async fn tenant(app: &TestApp, slug: &str) -> Tenant {
 async fn key(app: &TestApp, slug: &str, roles: &[&str]) -> String {
     let mut tx = app.db.database.tenant(tenant(app, slug).await.id).await.unwrap();
     let roles = Roles::new(roles.iter().map(ToString::to_string).collect()).unwrap();
-    let new = api_key::NewApiKey { name: "machine".to_owned(), roles, expires_at: None };
+    let new = api_key::NewApiKey { name: "machine".to_owned(), roles, scopes: vec![], expires_at: None };
     let created = api_key::create(&mut tx, &app.pepper(), &new, "test").await.unwrap();
     tx.commit().await.unwrap();
     created.text

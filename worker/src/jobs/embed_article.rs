@@ -11,7 +11,8 @@ use shared::{
 use crate::registry::Context;
 
 pub(crate) async fn run(context: Context, job: EmbedArticle, about: Run) -> Result<(), JobError> {
-    let embedded = embed::embed_article(&context.database, &*context.embedder, about.tenant, &job).await;
+    let progress = |done, total| about.report_progress(done, total);
+    let embedded = embed::embed_article(&context.database, &*context.embedder, about.tenant, &job, progress).await;
     let passages = embedded.map_err(|error| match error {
         EmbedArticleError::Embed(error) if !error.is_retryable() => JobError::fail(error),
         other => JobError::retry(other),

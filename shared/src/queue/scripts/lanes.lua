@@ -26,11 +26,13 @@ local function join(lane)
   redis.call('zadd', ring, string.format('%.17g', pass), lane)
 end
 
--- Puts a job at the end of its lane, or with 'lpush' at its front.
-local function wait(id, lane, now, push)
-  redis.call('hset', base .. ':job:' .. id, 'state', 'waiting', 'since', now)
-  redis.call(push or 'rpush', base .. ':lane:' .. lane, id)
-  redis.call('hincrby', base .. ':counts', 'waiting', 1)
+-- Puts jobs at the end of their lane, or with 'lpush' at its front, the last one first. At most 1,000.
+local function wait(ids, lane, now, push)
+  for _, id in ipairs(ids) do
+    redis.call('hset', base .. ':job:' .. id, 'state', 'waiting', 'since', now)
+  end
+  redis.call(push or 'rpush', base .. ':lane:' .. lane, unpack(ids))
+  redis.call('hincrby', base .. ':counts', 'waiting', #ids)
   join(lane)
 end
 

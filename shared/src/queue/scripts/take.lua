@@ -1,5 +1,5 @@
 -- Leases waiting jobs to a worker: higher priorities first, then the lanes in turn.
--- ARGV  how many, lease (ms), token of the holder, then for each type of job with a rate limit: its name, and for all tenants
+-- ARGV  how many (at most 500), lease (ms), token of the holder, then for each type of job with a rate limit: its name, and for all tenants
 --       together and for each alone: µs from one to the next (0: no limit), how many may start at once
 -- Returns the ms until something more may be there without a push (-1: nothing is foreseen), then the ids.
 local count, lease, token = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
@@ -13,7 +13,7 @@ end
 for _, id in ipairs(redis.call('zrangebyscore', base .. ':delayed', '-inf', now, 'limit', 0, 200)) do
   redis.call('zrem', base .. ':delayed', id)
   local lane = redis.call('hget', base .. ':job:' .. id, 'lane')
-  if lane then wait(id, lane, now) end
+  if lane then wait({ id }, lane, now) end
 end
 for _, lane in ipairs(redis.call('zrangebyscore', base .. ':throttled', '-inf', now, 'limit', 0, 200)) do
   redis.call('zrem', base .. ':throttled', lane)
@@ -42,43 +42,66 @@ local function admit(lane)
   return nil
 end
 
-local taken, stale = {}, 1000
+-- How many jobs a lane may start from `pass` on before it is the turn of the next one.
+local function turns(lane, pass, step, next_lane, next_pass, most)
+  local count = 0
+  repeat
+    count = count + 1
+    pass = pass + step
+  until count == most or next_lane and (pass > next_pass or pass == next_pass and lane > next_lane)
+  return count
+end
+
+local taken, leases, stale = {}, {}, 1000
 for priority = 0, 2 do
   local ring, left = base .. ':ring:' .. priority, base .. ':left:' .. priority
   local clock
   while #taken < count and stale > 0 do
-    local head = redis.call('zrange', ring, 0, 0, 'withscores')
-    local lane, pass = head[1], head[2]
+    local heads = redis.call('zrange', ring, 0, 1, 'withscores')
+    local lane, pass = heads[1], tonumber(heads[2])
     if not lane then break end
     local list = base .. ':lane:' .. lane
-    local id = redis.call('lindex', list, 0)
-    local is_waiting = id and redis.call('hget', base .. ':job:' .. id, 'state') == 'waiting'
-    local not_before = is_waiting and admit(lane)
-    if not id or not_before then
+    local step = 1 / tonumber(redis.call('hget', base .. ':weights', lane) or 1)
+    local ids, not_before
+    if string.match(lane, '^%d:[^:]+:') then
+      local id = redis.call('lindex', list, 0)
+      not_before = id and redis.call('hget', base .. ':job:' .. id, 'state') == 'waiting' and admit(lane)
+      ids = not not_before and redis.call('lpop', list, 1)
+    else
+      ids = redis.call('lpop', list, turns(lane, pass, step, heads[3], tonumber(heads[4]), count - #taken))
+    end
+    if not ids then
       redis.call('zrem', ring, lane)
-      redis.call('zadd', left, pass, lane)
+      redis.call('zadd', left, heads[2], lane)
       if not_before then redis.call('zadd', base .. ':throttled', not_before, lane) end
     else
-      redis.call('lpop', list)
-      if is_waiting then
-        redis.call('hset', base .. ':job:' .. id, 'state', 'leased', 'token', token)
-        redis.call('zadd', base .. ':leased', now + lease, id)
-        taken[#taken + 1] = id
-        clock = pass
-        local weight = tonumber(redis.call('hget', base .. ':weights', lane) or 1)
-        redis.call('zadd', ring, string.format('%.17g', tonumber(pass) + 1 / weight), lane)
-      else
-        -- Of a job that was dropped, or that came here another way since.
-        stale = stale - 1
+      for _, id in ipairs(ids) do
+        local job = base .. ':job:' .. id
+        if redis.call('hget', job, 'state') == 'waiting' then
+          redis.call('hset', job, 'state', 'leased', 'token', token)
+          leases[#leases + 1] = now + lease
+          leases[#leases + 1] = id
+          taken[#taken + 1] = id
+          clock = pass
+          pass = pass + step
+        else
+          -- Of a job that was dropped, or that came here another way since.
+          stale = stale - 1
+        end
       end
+      redis.call('zadd', ring, string.format('%.17g', pass), lane)
     end
   end
   if clock then
+    clock = string.format('%.17g', clock)
     redis.call('hset', base .. ':clock', priority, clock)
     redis.call('zremrangebyscore', left, '-inf', clock)
   end
 end
-if #taken > 0 then redis.call('hincrby', base .. ':counts', 'waiting', -#taken) end
+if #taken > 0 then
+  redis.call('zadd', base .. ':leased', unpack(leases))
+  redis.call('hincrby', base .. ':counts', 'waiting', -#taken)
+end
 
 local again = -1
 for _, set in ipairs({ ':delayed', ':throttled' }) do

@@ -12,7 +12,7 @@ for i = #ended, 1, -1 do
   local lane = redis.call('hget', job, 'lane')
   if lane then
     redis.call('hdel', job, 'token')
-    wait(id, lane, now, 'lpush')
+    wait({ id }, lane, now, 'lpush')
     waiting = waiting + 1
   end
 end

@@ -8,6 +8,7 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 use super::{
     Run, Worker,
@@ -19,6 +20,7 @@ use super::{
 use crate::queue::{
     JobError, JobId, metrics,
     outbox::{self, Ending, Started},
+    spans,
     store::Settlement,
 };
 
@@ -38,7 +40,8 @@ pub(super) struct Leased {
 /// What apalis calls for each job. Never an error: how an attempt ended is settled by then.
 pub(super) async fn run_leased(leased: Leased) {
     // A task of its own, so that the jobs of a queue share all cores.
-    if let Err(error) = tokio::spawn(leased.run()).await {
+    let span = spans::attempt(leased.lease.queue, &leased.job);
+    if let Err(error) = tokio::spawn(leased.run().instrument(span)).await {
         tracing::error!(%error, "queue.worker.attempt_failed");
     }
 }
@@ -74,6 +77,7 @@ impl Leased {
             tenant: self.job.tenant,
             attempt: self.job.attempts.max(1).cast_unsigned(),
             result: Arc::default(),
+            progress: self.lease.progress.clone(),
         };
         let started = Instant::now();
         let outcome = self.attempt(registered, run.clone()).await;
@@ -96,35 +100,32 @@ impl Leased {
         }
     }
 
+    /// Runs the handler. When it is told to end, nothing of it goes on: another worker may have the job next.
     async fn attempt(&self, registered: &Registered, run: Run) -> Outcome {
         let handled = AssertUnwindSafe((registered.handler)(self.job.payload.clone(), run)).catch_unwind();
-        let mut task = tokio::spawn(tokio::time::timeout(registered.timeout, handled));
         let ended = tokio::select! {
-            ended = &mut task => ended,
-            why = self.lease.interrupt.asked() => {
-                task.abort();
-                // Another worker may have the job next: until then this attempt must have ended, one way or the other.
-                match task.await {
-                    Err(join) if join.is_cancelled() => return Outcome::Interrupted(why),
-                    ended => ended,
-                }
-            }
+            biased; // What is done is done, also when it is asked to end in the same moment.
+            ended = tokio::time::timeout(registered.timeout, handled) => ended,
+            why = self.lease.interrupt.asked() => return Outcome::Interrupted(why),
         };
         match ended {
-            Ok(Ok(Ok(Ok(())))) => Outcome::Done,
-            Ok(Ok(Ok(Err(error)))) => Outcome::Failed(error),
-            Ok(Ok(Err(panic))) => {
+            Ok(Ok(Ok(()))) => Outcome::Done,
+            Ok(Ok(Err(error))) => Outcome::Failed(error),
+            Ok(Err(panic)) => {
                 Outcome::Failed(JobError::retry(anyhow::anyhow!("panicked: {}", panic_text(panic.as_ref()))))
             }
-            Ok(Err(_elapsed)) => {
+            Err(_elapsed) => {
                 Outcome::Failed(JobError::retry(anyhow::anyhow!("took longer than {:?}", registered.timeout)))
             }
-            Err(join) => Outcome::Failed(JobError::retry(anyhow::Error::from(join))),
         }
     }
 
     /// Has the end of the job recorded.
     async fn finish(self, ending: Ending, result: Option<serde_json::Value>) {
+        if let Some((done, total)) = self.lease.progress.news() {
+            self.worker.tell_progress(&[(self.lease.id, self.lease.token, done, total)]).await;
+        }
+        spans::ended(ending.name());
         let job = Arc::from(self.job.job.as_str());
         let ended = Ended { lease: self.lease, job, ending, result };
         // The recorder ends last. If it could not: the lease runs out.
@@ -185,6 +186,7 @@ impl Leased {
     }
 
     fn count(&self, outcome: &str) {
+        spans::ended(outcome);
         metrics::FINISHED.with_label_values(&[self.lease.queue.name(), self.job.job.as_str(), outcome]).inc();
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::super::Queue;
+use super::{super::Queue, progress::Progress};
 
 /// The leases of this process, and how to end their runs. By token too: a job that the process lost and took again is held
 /// twice until its first run has ended.
@@ -16,7 +16,7 @@ use super::super::Queue;
 pub(super) struct Held(Arc<Mutex<Leases>>);
 
 /// By queue, job and token.
-type Leases = HashMap<(Queue, Uuid, Uuid), Interrupt>;
+type Leases = HashMap<(Queue, Uuid, Uuid), (Interrupt, Progress)>;
 
 /// How a run is told to end, and why.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +58,7 @@ pub(super) struct Lease {
     pub(super) id: Uuid,
     pub(super) token: Uuid,
     pub(super) interrupt: Interrupt,
+    pub(super) progress: Progress,
 }
 
 impl Drop for Lease {
@@ -72,13 +73,18 @@ impl Held {
     }
 
     pub(super) fn add(&self, queue: Queue, id: Uuid, token: Uuid) -> Lease {
-        let interrupt = Interrupt::default();
-        self.lock().insert((queue, id, token), interrupt.clone());
-        Lease { held: self.clone(), queue, id, token, interrupt }
+        let (interrupt, progress) = (Interrupt::default(), Progress::default());
+        self.lock().insert((queue, id, token), (interrupt.clone(), progress.clone()));
+        Lease { held: self.clone(), queue, id, token, interrupt, progress }
     }
 
     pub(super) fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// How many jobs of a queue are held, those at hand included.
+    pub(super) fn count(&self, queue: Queue) -> usize {
+        self.lock().keys().filter(|(of, _, _)| *of == queue).count()
     }
 
     /// Job and token of each lease.
@@ -90,16 +96,25 @@ impl Held {
         by_queue
     }
 
+    /// What runs reported since this was asked last: job, token, done, and of how many.
+    pub(super) fn progress(&self) -> Vec<(Uuid, Uuid, i64, i64)> {
+        let leases = self.lock();
+        let reports = leases.iter().filter_map(|((_, id, token), (_, progress))| {
+            progress.news().map(|(done, total)| (*id, *token, done, total))
+        });
+        reports.collect()
+    }
+
     /// Ends the run of a lease.
     pub(super) fn end(&self, queue: Queue, id: Uuid, token: Uuid, why: Why) {
-        if let Some(interrupt) = self.lock().get(&(queue, id, token)) {
+        if let Some((interrupt, _)) = self.lock().get(&(queue, id, token)) {
             interrupt.end(why);
         }
     }
 
     /// Ends the runs of a job.
     pub(super) fn end_job(&self, id: Uuid, why: Why) {
-        for ((_, held, _), interrupt) in self.lock().iter() {
+        for ((_, held, _), (interrupt, _)) in self.lock().iter() {
             if *held == id {
                 interrupt.end(why);
             }
@@ -108,7 +123,7 @@ impl Held {
 
     /// Ends every run.
     pub(super) fn end_all(&self, why: Why) {
-        for interrupt in self.lock().values() {
+        for (interrupt, _) in self.lock().values() {
             interrupt.end(why);
         }
     }

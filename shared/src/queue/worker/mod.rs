@@ -3,16 +3,18 @@
 mod attempt;
 mod finish;
 mod held;
+mod progress;
 mod registry;
 mod room;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use apalis::prelude::{WorkerBuilder, WorkerBuilderExt as _};
+use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,7 +28,7 @@ use self::{
     room::Room,
 };
 use super::{
-    Backoff, Queue, QueueStore,
+    Queue, QueueStore, RETRY,
     backend::LeasedJobs,
     metrics, outbox, relay,
     store::{Limit, Settlement},
@@ -40,6 +42,9 @@ const IDLE_POLL: Duration = Duration::from_millis(500);
 const LEASE_BATCH: usize = 500;
 /// How often it is asked which queues are paused and which running jobs are cancelled.
 const CONTROLS_EVERY: Duration = Duration::from_secs(1);
+/// How many times per lease leases are renewed, and jobs looked for whose lease ended.
+const RENEWALS: u32 = 5;
+const LOOKS: u32 = 10;
 /// How often the queues are counted for the metrics.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// How long runs that were told to end may take to do so.
@@ -54,8 +59,36 @@ pub struct Worker {
     config: WorkerConfig,
     held: Held,
     wake: Wake,
-    paused: Arc<Mutex<HashSet<String>>>,
+    states: Arc<Mutex<HashMap<Queue, QueueState>>>,
 }
+
+/// What a worker does with one of its queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueState {
+    /// It takes jobs.
+    Running,
+    /// An operator paused the queue: it takes none.
+    Paused,
+    /// It cannot take any, because PostgreSQL or Redis does not answer; it tries again.
+    Waiting,
+}
+
+/// One of a worker's queues, for people who look at its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct QueueStatus {
+    /// What the worker does with it.
+    pub state: QueueState,
+    /// Jobs of this process, those at hand included.
+    pub jobs: usize,
+    /// How many may run at once.
+    pub concurrency: usize,
+}
+
+/// A part of the worker ended by itself. What is left cannot keep its promises: start the process anew.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the worker ended by itself (the log says which): the process must be started anew")]
+pub struct Broken;
 
 impl Worker {
     /// Prepares a worker for the configured queues that the registry has jobs of.
@@ -67,13 +100,14 @@ impl Worker {
             config,
             held: Held::default(),
             wake: Wake::new(),
-            paused: Arc::default(),
+            states: Arc::default(),
         }
     }
 
     /// Runs until told to stop, then lets running jobs finish within the grace period and hands the others back; told to end
     /// at once, it hands back what runs.
-    pub async fn run(self, stop: CancellationToken, at_once: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken, at_once: CancellationToken) -> Result<(), Broken> {
+        metrics::prepare(self.registry.names());
         let queues = self.queues();
         let upkeep = CancellationToken::new();
         let mut background = JoinSet::new();
@@ -85,14 +119,28 @@ impl Worker {
 
         let (ended, endings) = finish::channel();
         let recording = tokio::spawn(finish::record(self.database.clone(), self.store.clone(), endings));
+        let taking = stop.child_token();
         let mut serving = JoinSet::new();
+        // Not one job of a queue that is paused already.
+        self.until_controls_are_known(&stop).await;
         for queue in queues {
-            serving.spawn(self.clone().take_over(queue, stop.clone()));
-            serving.spawn(self.clone().serve(queue, ended.clone(), stop.clone()));
+            serving.spawn(self.clone().take_over(queue, taking.clone()));
+            serving.spawn(self.clone().serve(queue, ended.clone(), taking.clone()));
         }
         drop(ended);
-        stop.cancelled().await;
+        // Each part runs until it is told to stop. One that ends before has panicked: leases might not be renewed any more.
+        let outcome = tokio::select! {
+            biased; // Told to stop, the parts may have ended already.
+            () = stop.cancelled() => Ok(()),
+            part = background.join_next() => Err(part),
+            part = serving.join_next() => Err(part),
+        };
+        taking.cancel();
         tracing::info!(grace_s = self.config.grace.as_secs(), jobs = self.held.len(), "queue.worker.draining");
+        if let Err(part) = &outcome {
+            tracing::error!(?part, "queue.worker.part_ended");
+            at_once.cancel();
+        }
         let within_grace = tokio::time::timeout(self.config.grace, drain(&mut serving));
         if !matches!(at_once.run_until_cancelled(within_grace).await, Some(Ok(()))) {
             tracing::warn!(jobs = self.held.len(), "queue.worker.grace_over: running jobs are handed back");
@@ -109,6 +157,22 @@ impl Worker {
         // None of these leaves anything half done, and a server that does not answer must not keep the process.
         background.shutdown().await;
         tracing::info!("queue.worker.stopped");
+        outcome.map_err(|_| Broken)
+    }
+
+    /// Each of its queues, by name.
+    pub fn status(&self) -> BTreeMap<&'static str, QueueStatus> {
+        let states = self.states();
+        let status = |queue: Queue| {
+            let concurrency = self.config.concurrency_of(queue)?;
+            let state = states.get(&queue).copied().unwrap_or(QueueState::Waiting);
+            Some((queue.name(), QueueStatus { state, jobs: self.held.count(queue), concurrency }))
+        };
+        self.queues().into_iter().filter_map(status).collect()
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, HashMap<Queue, QueueState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queues(&self) -> Vec<Queue> {
@@ -149,6 +213,7 @@ impl Worker {
             let count = count.min(LEASE_BATCH);
             match self.lease_some(queue, count, &limits, &room, &sender, &ended).await {
                 Ok((taken, again_in)) => {
+                    self.heard_of(queue, QueueState::Running);
                     if std::mem::take(&mut failures) > 0 {
                         tracing::info!(%queue, "queue.lease.resumed");
                     }
@@ -159,8 +224,8 @@ impl Worker {
                 }
                 Err(error) => {
                     failures += 1;
-                    let wait = Backoff { base: Duration::from_millis(100), max: Duration::from_secs(2) }
-                        .delay(failures, rand::random());
+                    self.heard_of(queue, QueueState::Waiting);
+                    let wait = RETRY.delay(failures, rand::random());
                     tracing::warn!(%queue, %error, failures, retry_in_ms = wait.as_millis(), "queue.lease.paused");
                     let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
                 }
@@ -223,9 +288,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Renews every lease of this process three times per lease.
+    /// Renews every lease of this process, several times per lease.
     async fn keep_leases(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(self.store.lease() / 3)).await.is_some() {
+        while stop.run_until_cancelled(tokio::time::sleep(self.store.lease() / RENEWALS)).await.is_some() {
             for (queue, held) in self.held.by_queue() {
                 match self.store.renew(queue, &held).await {
                     Ok(lost) => {
@@ -240,9 +305,9 @@ impl Worker {
         }
     }
 
-    /// Looks for jobs whose worker died, three times per lease.
+    /// Looks for jobs whose worker died, several times per lease.
     async fn take_over(self, queue: Queue, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(self.store.lease() / 3)).await.is_some() {
+        while stop.run_until_cancelled(tokio::time::sleep(self.store.lease() / LOOKS)).await.is_some() {
             match self.store.take_over(queue).await {
                 Ok(0) => {}
                 Ok(jobs) => {
@@ -251,6 +316,16 @@ impl Worker {
                 }
                 Err(error) => tracing::debug!(%queue, %error, "queue.take_over.paused"),
             }
+        }
+    }
+
+    async fn until_controls_are_known(&self, stop: &CancellationToken) {
+        let mut failures = 0;
+        while let Some(Err(error)) = stop.run_until_cancelled(self.read_controls()).await {
+            failures += 1;
+            let wait = RETRY.delay(failures, rand::random());
+            tracing::warn!(%error, failures, retry_in_ms = wait.as_millis(), "queue.worker.waiting: PostgreSQL does not answer");
+            let _ = stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         }
     }
 
@@ -267,30 +342,66 @@ impl Worker {
     }
 
     async fn read_controls(&self) -> Result<(), sqlx::Error> {
-        let paused: HashSet<String> = outbox::paused(&self.database).await?.into_iter().collect();
-        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+        let paused = outbox::paused(&self.database).await?;
+        metrics::set_paused(&paused);
+        self.heed_pauses(&paused);
         let running: Vec<Uuid> = self.held.by_queue().into_values().flatten().map(|(id, _)| id).collect();
         if !running.is_empty() {
             for id in outbox::cancelled(&self.database, &running).await? {
                 self.held.end_job(id, Why::Cancelled);
             }
         }
+        self.tell_progress(&self.held.progress()).await;
         Ok(())
     }
 
-    fn is_paused(&self, queue: Queue) -> bool {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner).contains(queue.name())
+    fn heed_pauses(&self, paused: &[String]) {
+        for queue in self.queues() {
+            let mut states = self.states();
+            let was_paused = states.get(&queue) == Some(&QueueState::Paused);
+            let is_paused = paused.iter().any(|name| name == queue.name());
+            if is_paused {
+                states.insert(queue, QueueState::Paused);
+            } else if was_paused {
+                states.remove(&queue);
+            }
+            drop(states);
+            if was_paused && !is_paused {
+                self.wake.wake(queue);
+            }
+        }
     }
 
+    fn is_paused(&self, queue: Queue) -> bool {
+        self.states().get(&queue) == Some(&QueueState::Paused)
+    }
+
+    /// Notes what the latest attempt to take jobs was like; that a queue was paused meanwhile is not forgotten.
+    fn heard_of(&self, queue: Queue, state: QueueState) {
+        let mut states = self.states();
+        if states.get(&queue) != Some(&QueueState::Paused) {
+            states.insert(queue, state);
+        }
+    }
+
+    /// Writes reports of progress down. One that is lost is made up for by the next.
+    async fn tell_progress(&self, reports: &[(Uuid, Uuid, i64, i64)]) {
+        if !reports.is_empty()
+            && let Err(error) = outbox::progress(&self.database, reports).await
+        {
+            tracing::debug!(%error, "queue.progress.not_told");
+        }
+    }
+
+    /// Measures every queue, also those that this worker does not serve: nobody else may tell that nobody serves one.
     async fn measure(self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(MEASURE_EVERY)).await.is_some() {
-            for queue in self.queues() {
-                if let Ok(depths) = self.store.depths(queue).await {
-                    metrics::set_depths(queue, &depths);
-                }
+        loop {
+            for queue in Queue::ALL {
+                metrics::set_depths(queue, self.store.depths(queue).await.ok().as_ref());
             }
-            if let Ok(counts) = outbox::counts(&self.database).await {
-                metrics::set_counts(&counts);
+            metrics::set_troubles(outbox::troubles(&self.database).await.ok().as_deref());
+            if stop.run_until_cancelled(tokio::time::sleep(MEASURE_EVERY)).await.is_none() {
+                return;
             }
         }
     }

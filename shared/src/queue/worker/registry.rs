@@ -9,7 +9,10 @@ use std::{
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::Value;
 
-use super::super::{Backoff, Job, JobError, JobId, Queue, store::Limit};
+use super::{
+    super::{Backoff, Job, JobError, JobId, Queue, store::Limit},
+    progress::Progress,
+};
 use crate::tenancy::TenantId;
 
 /// What a running job knows about itself.
@@ -22,9 +25,16 @@ pub struct Run {
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
     pub(super) result: Arc<Mutex<Option<Value>>>,
+    pub(super) progress: Progress,
 }
 
 impl Run {
+    /// Says how far it is, in units of its own. Cheap: people see the latest report of each second. A job that goes on where
+    /// an earlier attempt ended starts with what is done already, so that its rate is that of its own work.
+    pub fn report_progress(&self, done: u64, total: u64) {
+        self.progress.report(done, total);
+    }
+
     /// Keeps a result with the finished job, for people who look at it; of several the last one counts.
     pub fn set_result(&self, result: Value) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
@@ -86,6 +96,11 @@ impl Registry {
     /// The queues that have a job here.
     pub fn queues(&self) -> Vec<Queue> {
         Queue::ALL.into_iter().filter(|queue| self.jobs.values().any(|job| job.queue == *queue)).collect()
+    }
+
+    /// Every type of job: its queue and its name.
+    pub(super) fn names(&self) -> impl Iterator<Item = (Queue, &'static str)> {
+        self.jobs.iter().map(|(name, job)| (job.queue, *name))
     }
 
     /// The rate limits of a queue's jobs.

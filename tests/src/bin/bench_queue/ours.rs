@@ -87,7 +87,7 @@ impl Side for Ours {
     }
 
     async fn clear(&self) -> anyhow::Result<()> {
-        sqlx::query("truncate outbox, finished_jobs").execute(&self.owner).await?;
+        sqlx::query("truncate outbox, unrelayed_jobs, finished_jobs").execute(&self.owner).await?;
         Ok(())
     }
 

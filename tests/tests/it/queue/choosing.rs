@@ -126,8 +126,8 @@ async fn a_paused_queue_starts_nothing_until_it_is_resumed_and_other_queues_go_o
     eventually("the other queue's job is done", async || (history.finished().len() == 1).then_some(())).await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(history.finished(), once_each(["of another queue"]));
-    let (stats, _) = admin::stats(&test.app.db.database, &test.app.store).await.unwrap();
-    let paused: Vec<&str> = stats.iter().filter(|queue| queue.is_paused).map(|queue| queue.queue).collect();
+    let stats = admin::stats(&test.app.db.database).await.unwrap();
+    let paused: Vec<&str> = stats.iter().filter(|s| s.is_paused).map(|s| s.counts.queue.as_str()).collect();
     assert_eq!(paused, ["maintenance"]);
 
     assert!(admin::resume(&test.app.db.database, Queue::Maintenance).await.unwrap());

@@ -11,12 +11,9 @@ use shared::{
     },
 };
 
-use tests::worker_config;
+use tests::{proxy::Proxy, worker_config};
 
-use super::{
-    proxy::Proxy,
-    support::{Gate, History, Persistent, QueueTest, Running, Step, database_config, eventually, once_each},
-};
+use super::support::{Gate, History, Persistent, QueueTest, Running, Step, database_config, eventually, once_each};
 
 const LEASE: Duration = Duration::from_secs(2);
 

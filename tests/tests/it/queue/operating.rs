@@ -35,6 +35,38 @@ async fn a_finished_job_can_be_looked_at_with_its_result() {
 }
 
 #[tokio::test]
+async fn a_running_job_tells_how_far_it_is_how_fast_and_when_it_will_be_done() {
+    let test = QueueTest::start().await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let id = test.enqueue(&Step::new("job")).await.uuid();
+    let at_gate = gate.clone();
+    let worker = test.run(history.registry(move |_, run| {
+        let gate = at_gate.clone();
+        async move {
+            run.report_progress(100, 400); // an earlier attempt did these
+            tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+            run.report_progress(200, 400);
+            gate.passed().await;
+            run.report_progress(400, 400);
+            Ok(())
+        }
+    }));
+    let progress = async || {
+        let record = admin::find(&mut test.transaction().await, id).await.unwrap().unwrap();
+        record.progress
+    };
+    let half = eventually("half of it is told", async || progress().await.filter(|p| p.done == 200)).await;
+    let (rate, eta) = (half.rate_per_second.unwrap(), half.eta_seconds.unwrap());
+    assert!((20.0..70.0).contains(&rate), "100 in this attempt, in 1.5 to 5 s: {half:?}");
+    assert!((eta - 200.0 / rate).abs() < 0.001, "{half:?}");
+    gate.open();
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+    let end = progress().await.unwrap();
+    assert_eq!((end.done, end.total, end.rate_per_second, end.eta_seconds), (400, 400, None, None));
+}
+
+#[tokio::test]
 async fn jobs_are_listed_by_state_queue_and_type_the_latest_first() {
     let test = QueueTest::start().await;
     let history = History::default();
@@ -66,8 +98,8 @@ async fn dead_letters_are_retried_with_all_their_attempts_or_discarded() {
     }
     test.finish(failing(&history)).await;
     let mut tx = test.transaction().await;
-    assert_eq!(admin::retry(&mut tx, &Selection::one(ids[0])).await.unwrap(), [ids[0]]);
-    assert_eq!(admin::discard(&mut tx, &Selection::one(ids[1])).await.unwrap(), [ids[1]]);
+    assert_eq!(admin::retry(&mut tx, &Selection::one(ids[0]), "test").await.unwrap(), [ids[0]]);
+    assert_eq!(admin::discard(&mut tx, &Selection::one(ids[1]), "test").await.unwrap(), [ids[1]]);
     tx.commit().await.unwrap();
     test.finish(history.succeeding()).await;
     assert_eq!(history.finished(), once_each(["again"]));
@@ -78,7 +110,7 @@ async fn dead_letters_are_retried_with_all_their_attempts_or_discarded() {
     assert_eq!((discarded.state, discarded.last_error.as_deref()), (State::Discarded, Some("of today")));
     assert_eq!(state(&mut tx, ids[2]).await.state, State::Dead);
     // What is done or discarded is not a dead letter any more.
-    assert_eq!(admin::retry(&mut tx, &Selection::default()).await.unwrap(), [ids[2]]);
+    assert_eq!(admin::retry(&mut tx, &Selection::default(), "test").await.unwrap(), [ids[2]]);
 }
 
 #[tokio::test]
@@ -92,9 +124,9 @@ async fn a_dead_letter_whose_unique_key_is_taken_is_not_retried() {
     }
     let open = test.enqueue(&Single::new("key")).await.uuid();
     let mut tx = test.transaction().await;
-    assert!(admin::retry(&mut tx, &Selection::default()).await.unwrap().is_empty());
-    assert_eq!(admin::cancel(&mut tx, &Selection::one(open)).await.unwrap().ended, [open]);
-    assert_eq!(admin::retry(&mut tx, &Selection::default()).await.unwrap(), dead[1..], "the latest of the two");
+    assert!(admin::retry(&mut tx, &Selection::default(), "test").await.unwrap().is_empty());
+    assert_eq!(admin::cancel(&mut tx, &Selection::one(open), "test").await.unwrap().ended, [open]);
+    assert_eq!(admin::retry(&mut tx, &Selection::default(), "test").await.unwrap(), dead[1..], "the latest of the two");
     tx.commit().await.unwrap();
     test.finish(history.succeeding()).await;
     assert_eq!(history.finished(), once_each(["key"]));
@@ -124,7 +156,7 @@ async fn waiting_scheduled_and_running_jobs_can_be_cancelled_and_never_run_again
     }
     eventually("four jobs run, two wait", async || (test.depths().await == (2, 1, 4)).then_some(())).await;
     let mut tx = test.transaction().await;
-    let cancelled = admin::cancel(&mut tx, &Selection::default()).await.unwrap();
+    let cancelled = admin::cancel(&mut tx, &Selection::default(), "test").await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!((cancelled.ended.len(), cancelled.told.len()), (3, 4));
     test.app.until_no_job_is_open().await;

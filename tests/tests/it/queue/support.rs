@@ -14,7 +14,7 @@ use shared::{
     db::{Database, TenantTx},
     queue::{
         self, Backoff, Job, JobError, JobId, Priority, Queue, QueueStore, Rate, RateLimit,
-        worker::{Registry, Run, Worker},
+        worker::{Broken, Registry, Run, Worker},
     },
     tenancy::TenantId,
 };
@@ -43,12 +43,12 @@ macro_rules! jobs {
     ($($(#[$doc:meta])* $job:ident { $($member:item)* })*) => { $(
         $(#[$doc])*
         #[derive(Debug, Clone, Serialize, Deserialize)]
-        pub(super) struct $job {
+        pub(crate) struct $job {
             key: String,
         }
 
         impl $job {
-            pub(super) fn new(key: impl Into<String>) -> Self {
+            pub(crate) fn new(key: impl Into<String>) -> Self {
                 Self { key: key.into() }
             }
         }
@@ -112,13 +112,13 @@ jobs! {
 
 /// Has a priority of its own.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Ranked {
+pub(crate) struct Ranked {
     key: String,
     priority: i16,
 }
 
 impl Ranked {
-    pub(super) fn new(key: impl Into<String>, priority: Priority) -> Self {
+    pub(crate) fn new(key: impl Into<String>, priority: Priority) -> Self {
         Self { key: key.into(), priority: priority as i16 }
     }
 }
@@ -135,7 +135,7 @@ impl Job for Ranked {
 
 /// What jobs did, in order; only ever added to.
 #[derive(Debug, Clone, Default)]
-pub(super) struct History(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct History(Arc<Mutex<Vec<Event>>>);
 
 #[derive(Debug, Clone)]
 struct Event {
@@ -164,28 +164,28 @@ impl History {
     }
 
     /// The attempts of a job that were begun.
-    pub(super) fn started(&self, key: &str) -> Vec<u32> {
+    pub(crate) fn started(&self, key: &str) -> Vec<u32> {
         self.of(key, What::Started).iter().map(|event| event.attempt).collect()
     }
 
     /// When they were begun.
-    pub(super) fn started_at(&self, key: &str) -> Vec<Instant> {
+    pub(crate) fn started_at(&self, key: &str) -> Vec<Instant> {
         self.of(key, What::Started).iter().map(|event| event.at).collect()
     }
 
     /// The jobs in the order in which attempts were begun.
-    pub(super) fn order(&self) -> Vec<String> {
+    pub(crate) fn order(&self) -> Vec<String> {
         let events = self.0.lock().unwrap();
         events.iter().filter(|event| event.what == What::Started).map(|event| event.key.clone()).collect()
     }
 
     /// How many attempts of a job are neither finished nor otherwise over.
-    pub(super) fn running(&self, key: &str) -> usize {
+    pub(crate) fn running(&self, key: &str) -> usize {
         self.of(key, What::Started).len() - self.of(key, What::Finished).len() - self.of(key, What::Left).len()
     }
 
     /// How many attempts of a job ran at the same time.
-    pub(super) fn most_at_once(&self, key: &str) -> usize {
+    pub(crate) fn most_at_once(&self, key: &str) -> usize {
         let (mut running, mut most) = (0_usize, 0);
         for event in self.0.lock().unwrap().iter().filter(|event| event.key == key) {
             running = if event.what == What::Started { running + 1 } else { running - 1 };
@@ -195,7 +195,7 @@ impl History {
     }
 
     /// How often each job was finished.
-    pub(super) fn finished(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn finished(&self) -> BTreeMap<String, usize> {
         let mut finished = BTreeMap::new();
         for event in self.0.lock().unwrap().iter().filter(|event| event.what == What::Finished) {
             *finished.entry(event.key.clone()).or_default() += 1;
@@ -204,12 +204,12 @@ impl History {
     }
 
     /// How many attempts of all jobs were begun.
-    pub(super) fn attempts(&self) -> usize {
+    pub(crate) fn attempts(&self) -> usize {
         self.0.lock().unwrap().iter().filter(|event| event.what == What::Started).count()
     }
 
     /// A worker's registry with every job of these tests, all of which do the same and write it down.
-    pub(super) fn registry<F, R>(&self, act: F) -> Registry
+    pub(crate) fn registry<F, R>(&self, act: F) -> Registry
     where
         F: Fn(String, Run) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
@@ -240,12 +240,12 @@ impl History {
     }
 
     /// A registry whose jobs have nothing more to do.
-    pub(super) fn succeeding(&self) -> Registry {
+    pub(crate) fn succeeding(&self) -> Registry {
         self.registry(|_, _| async { Ok(()) })
     }
 
     /// A registry whose jobs wait at the gate.
-    pub(super) fn waiting_at(&self, gate: &Gate) -> Registry {
+    pub(crate) fn waiting_at(&self, gate: &Gate) -> Registry {
         let gate = gate.clone();
         self.registry(move |_, _| {
             let gate = gate.clone();
@@ -269,7 +269,7 @@ impl Drop for Left {
 }
 
 /// What `finished` says when each of these jobs was finished exactly once.
-pub(super) fn once_each(keys: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, usize> {
+pub(crate) fn once_each(keys: impl IntoIterator<Item = impl Into<String>>) -> BTreeMap<String, usize> {
     keys.into_iter().map(|key| (key.into(), 1)).collect()
 }
 
@@ -295,7 +295,7 @@ impl Gate {
 #[derive(Debug)]
 pub(crate) struct Running {
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Broken>>,
 }
 
 impl Running {
@@ -317,7 +317,7 @@ impl Running {
     /// Tells it to stop and waits until it has.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap().unwrap();
     }
 
     /// Ends its lease keeping and leasing at once. Attempts that run go on, as those of a process that was paused will.
@@ -329,22 +329,22 @@ impl Running {
 
 /// A worker with a runtime of its own, so that all of it can vanish at once like a killed process.
 #[derive(Debug)]
-pub(super) struct Doomed(Option<tokio::runtime::Runtime>);
+pub(crate) struct Doomed(Option<tokio::runtime::Runtime>);
 
 impl Doomed {
-    pub(super) fn start(app: &TestApp, registry: Registry) -> Self {
+    pub(crate) fn start(app: &TestApp, registry: Registry) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (database, queue) = (database_config(app), app.queue_config.clone());
         runtime.spawn(async move {
             let database = Database::open(&database).unwrap();
             let store = QueueStore::open(&queue).unwrap();
             let never = CancellationToken::new();
-            Worker::new(database, store, registry, tests::worker_config(4)).run(never.clone(), never).await;
+            Worker::new(database, store, registry, tests::worker_config(4)).run(never.clone(), never).await.unwrap();
         });
         Self(Some(runtime))
     }
 
-    pub(super) fn vanish(self) {
+    pub(crate) fn vanish(self) {
         drop(self);
     }
 }
@@ -358,7 +358,7 @@ impl Drop for Doomed {
 }
 
 /// How a process of its own would reach the test's database.
-pub(super) fn database_config(app: &TestApp) -> DatabaseConfig {
+pub(crate) fn database_config(app: &TestApp) -> DatabaseConfig {
     DatabaseConfig {
         url: app.db.url.clone(),
         max_connections: 8,
@@ -369,28 +369,28 @@ pub(super) fn database_config(app: &TestApp) -> DatabaseConfig {
 
 /// A job's row.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub(super) struct Row {
-    pub(super) attempts: i32,
-    pub(super) last_error: Option<String>,
-    pub(super) is_dead: bool,
+pub(crate) struct Row {
+    pub(crate) attempts: i32,
+    pub(crate) last_error: Option<String>,
+    pub(crate) is_dead: bool,
 }
 
 /// A help center with a tenant, seen from the outside and from the inside.
-pub(super) struct QueueTest {
-    pub(super) app: TestApp,
-    pub(super) tenant: TenantId,
-    pub(super) owner: PgConnection,
-    pub(super) redis: redis::Connection,
+pub(crate) struct QueueTest {
+    pub(crate) app: TestApp,
+    pub(crate) tenant: TenantId,
+    pub(crate) owner: PgConnection,
+    pub(crate) redis: redis::Connection,
 }
 
 impl QueueTest {
     /// With the usual lease, which no busy machine makes a live worker lose.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_lease(Settings::default().lease).await
     }
 
     /// For tests that wait for a lease to end.
-    pub(super) async fn with_lease(lease: Duration) -> Self {
+    pub(crate) async fn with_lease(lease: Duration) -> Self {
         let app = TestApp::start_with(Settings { with_model: false, lease, ..Settings::default() }).await;
         let tenant = app.db.tenant("acme").await.id;
         let owner = app.db.owner().await;
@@ -398,11 +398,11 @@ impl QueueTest {
         Self { redis: client.get_connection().unwrap(), app, tenant, owner }
     }
 
-    pub(super) async fn transaction(&self) -> TenantTx {
+    pub(crate) async fn transaction(&self) -> TenantTx {
         self.app.db.database.tenant(self.tenant).await.unwrap()
     }
 
-    pub(super) async fn enqueue<J: Job>(&self, job: &J) -> JobId {
+    pub(crate) async fn enqueue<J: Job>(&self, job: &J) -> JobId {
         let mut tx = self.transaction().await;
         let id = queue::enqueue(&mut tx, job).await.unwrap();
         tx.commit().await.unwrap();
@@ -410,7 +410,7 @@ impl QueueTest {
     }
 
     /// Enqueues a job as any release may have written it.
-    pub(super) async fn enqueue_raw(&mut self, queue: &str, job: &str, payload: serde_json::Value) -> Uuid {
+    pub(crate) async fn enqueue_raw(&mut self, queue: &str, job: &str, payload: serde_json::Value) -> Uuid {
         sqlx::query_scalar(
             "insert into outbox (tenant_id, queue, job, payload, max_attempts) values ($1, $2, $3, $4, 3) returning id",
         )
@@ -424,17 +424,17 @@ impl QueueTest {
     }
 
     /// Starts a worker with the usual concurrency and grace period.
-    pub(super) fn run(&self, registry: Registry) -> Running {
+    pub(crate) fn run(&self, registry: Registry) -> Running {
         Running::start(self.app.worker_with(registry))
     }
 
     /// Runs a worker until no job is open.
-    pub(super) async fn finish(&self, registry: Registry) {
+    pub(crate) async fn finish(&self, registry: Registry) {
         self.app.run_jobs_with(self.app.worker_with(registry)).await;
     }
 
     /// The job's row, while it is open or dead.
-    pub(super) async fn row(&mut self, id: Uuid) -> Option<Row> {
+    pub(crate) async fn row(&mut self, id: Uuid) -> Option<Row> {
         sqlx::query_as("select attempts, last_error, dead_at is not null as is_dead from outbox where id = $1")
             .bind(id)
             .fetch_optional(&mut self.owner)
@@ -443,40 +443,40 @@ impl QueueTest {
     }
 
     /// Waits until the job is a dead letter; its attempts and error.
-    pub(super) async fn dead_letter(&mut self, id: Uuid) -> (i32, String) {
+    pub(crate) async fn dead_letter(&mut self, id: Uuid) -> (i32, String) {
         let row = eventually("the job is a dead letter", async || self.row(id).await.filter(|row| row.is_dead)).await;
         (row.attempts, row.last_error.unwrap())
     }
 
     /// How many rows the outbox has.
-    pub(super) async fn rows(&mut self) -> i64 {
+    pub(crate) async fn rows(&mut self) -> i64 {
         sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut self.owner).await.unwrap()
     }
 
-    pub(super) fn key(&self, queue: Queue, name: &str) -> String {
+    pub(crate) fn key(&self, queue: Queue, name: &str) -> String {
         format!("{}:{{{queue}}}:{name}", self.app.queue_config.prefix)
     }
 
     /// What Redis knows of a job of the maintenance queue.
-    pub(super) fn hash(&mut self, id: Uuid) -> HashMap<String, String> {
+    pub(crate) fn hash(&mut self, id: Uuid) -> HashMap<String, String> {
         let key = self.key(Queue::Maintenance, &format!("job:{id}"));
         redis::cmd("HGETALL").arg(key).query(&mut self.redis).unwrap()
     }
 
     /// How many jobs of the maintenance queue wait, are delayed and are leased.
-    pub(super) async fn depths(&self) -> (u64, u64, u64) {
+    pub(crate) async fn depths(&self) -> (u64, u64, u64) {
         let depths = self.app.store.depths(Queue::Maintenance).await.unwrap();
         (depths.waiting, depths.delayed, depths.leased)
     }
 
     /// Makes a delayed job due, or ends a job's lease, by putting its time into the past.
-    pub(super) fn backdate(&mut self, set: &str, id: Uuid) {
+    pub(crate) fn backdate(&mut self, set: &str, id: Uuid) {
         let key = self.key(Queue::Maintenance, set);
         redis::cmd("ZADD").arg(key).arg("XX").arg(1).arg(id.to_string()).exec(&mut self.redis).unwrap();
     }
 
     /// Ends a job's lease and takes it over, as another process would.
-    pub(super) fn take_over(&mut self, id: Uuid) {
+    pub(crate) fn take_over(&mut self, id: Uuid) {
         self.backdate("leased", id);
         let script = concat!(
             include_str!("../../../../shared/src/queue/scripts/lanes.lua"),
@@ -488,13 +488,13 @@ impl QueueTest {
     }
 
     /// When a delayed job is due, in milliseconds since 1970.
-    pub(super) fn delayed_until(&mut self, id: Uuid) -> Option<u64> {
+    pub(crate) fn delayed_until(&mut self, id: Uuid) -> Option<u64> {
         let key = self.key(Queue::Maintenance, "delayed");
         redis::cmd("ZSCORE").arg(key).arg(id.to_string()).query(&mut self.redis).unwrap()
     }
 
     /// Makes Redis forget everything about this test's queues. Other tests use the server too.
-    pub(super) fn forget_everything(&mut self) {
+    pub(crate) fn forget_everything(&mut self) {
         forget_everything(&mut self.redis, &self.app.queue_config.prefix);
     }
 }

@@ -1,12 +1,15 @@
 //! A proxy between a program and a server that misbehaves when it is told to.
+//!
+//! It knows the protocols of neither: what a server sends at once counts as a reply.
 
 use std::{
     io,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,12 +19,15 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// For how long a silent connection is kept open.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// Passes bytes on. Gone, with all its connections, when dropped.
 #[derive(Debug)]
-pub(crate) struct Proxy {
+pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
-    replies: Arc<Replies>,
+    line: Arc<Line>,
     accepting: JoinHandle<()>,
 }
 
@@ -36,6 +42,7 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Cut,
+    Reset,
     Silence,
 }
 
@@ -46,35 +53,52 @@ enum Accepts {
     Silently,
 }
 
-/// One of so many replies is lost, and its connection with it; 0: none.
+/// What all connections suffer.
 #[derive(Debug, Default)]
-struct Replies {
+struct Line {
+    /// One of so many replies is lost, and its connection with it; 0: none.
     lost_of: AtomicUsize,
-    seen: AtomicUsize,
+    replies: AtomicUsize,
+    lost: AtomicU64,
+    /// How long each part takes, in ms.
+    latency: AtomicU64,
+    /// 0: no limit.
+    bytes_per_second: AtomicU64,
 }
 
-impl Replies {
-    fn loses_this_one(&self) -> bool {
-        let (of, seen) = (self.lost_of.load(Ordering::SeqCst), self.seen.fetch_add(1, Ordering::SeqCst));
-        of > 0 && seen % of == of - 1
+impl Line {
+    fn loses_this_reply(&self) -> bool {
+        let (of, seen) = (self.lost_of.load(Ordering::SeqCst), self.replies.fetch_add(1, Ordering::SeqCst));
+        let is_lost = of > 0 && seen % of == of - 1;
+        self.lost.fetch_add(is_lost.into(), Ordering::SeqCst);
+        is_lost
+    }
+
+    async fn delay(&self, length: usize) {
+        let latency = self.latency.load(Ordering::SeqCst);
+        let bandwidth = self.bytes_per_second.load(Ordering::SeqCst);
+        let transfer = (length as u64 * 1000).checked_div(bandwidth).unwrap_or(0);
+        if latency + transfer > 0 {
+            tokio::time::sleep(Duration::from_millis(latency + transfer)).await;
+        }
     }
 }
 
 impl Proxy {
     /// A proxy in front of the server that the URL names.
-    pub(crate) async fn before(server: &SecretString) -> Self {
+    pub async fn before(server: &SecretString) -> Self {
         let url = url::Url::parse(server.expose_secret()).unwrap();
         let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = watch::Sender::new(State { generation: 0, fate: Fate::Cut, accepts: Accepts::Normally });
-        let replies = Arc::<Replies>::default();
-        let accepting = tokio::spawn(accept(listener, server, state.subscribe(), Arc::clone(&replies)));
-        Self { address, state, replies, accepting }
+        let line = Arc::<Line>::default();
+        let accepting = tokio::spawn(accept(listener, server, state.subscribe(), Arc::clone(&line)));
+        Self { address, state, line, accepting }
     }
 
     /// The server's URL with the proxy's address in it.
-    pub(crate) fn url(&self, server: &SecretString) -> SecretString {
+    pub fn url(&self, server: &SecretString) -> SecretString {
         let mut url = url::Url::parse(server.expose_secret()).unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
         url.set_port(Some(self.address.port())).unwrap();
@@ -82,28 +106,44 @@ impl Proxy {
     }
 
     /// Breaks every connection and refuses new ones, as when the server is down.
-    pub(crate) fn cut(&self) {
+    pub fn cut(&self) {
         self.end_generation(Fate::Cut, Accepts::Nobody);
     }
 
-    /// Makes every connection silent for ever, without closing it; new ones are as usual.
-    pub(crate) fn silence_connections(&self) {
+    /// Resets every connection; new ones are as usual.
+    pub fn reset_connections(&self) {
+        self.end_generation(Fate::Reset, Accepts::Normally);
+    }
+
+    /// Makes every connection silent, without closing it; new ones are as usual.
+    pub fn silence_connections(&self) {
         self.end_generation(Fate::Silence, Accepts::Normally);
     }
 
     /// Makes every connection silent, new ones too.
-    pub(crate) fn silence_everything(&self) {
+    pub fn silence_everything(&self) {
         self.end_generation(Fate::Silence, Accepts::Silently);
     }
 
     /// Accepts connections as usual again.
-    pub(crate) fn restore(&self) {
+    pub fn restore(&self) {
         self.state.send_modify(|state| state.accepts = Accepts::Normally);
     }
 
     /// From now on one of so many replies is lost after its command was carried out, and the connection breaks; 0: none.
-    pub(crate) fn lose_one_reply_of(&self, number: usize) {
-        self.replies.lost_of.store(number, Ordering::SeqCst);
+    pub fn lose_one_reply_of(&self, number: usize) {
+        self.line.lost_of.store(number, Ordering::SeqCst);
+    }
+
+    /// How many replies were lost so far.
+    pub fn lost_replies(&self) -> u64 {
+        self.line.lost.load(Ordering::SeqCst)
+    }
+
+    /// From now on whatever is sent takes so much longer, and no more than so much is sent in a second; 0: no limit.
+    pub fn slow_down(&self, latency: Duration, bytes_per_second: u64) {
+        self.line.latency.store(u64::try_from(latency.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.line.bytes_per_second.store(bytes_per_second, Ordering::SeqCst);
     }
 
     fn end_generation(&self, fate: Fate, accepts: Accepts) {
@@ -118,13 +158,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, state: watch::Receiver<State>, replies: Arc<Replies>) {
+async fn accept(listener: TcpListener, server: String, state: watch::Receiver<State>, line: Arc<Line>) {
     while let Ok((client, _)) = listener.accept().await {
         let State { generation, accepts, .. } = *state.borrow();
         if accepts == Accepts::Nobody {
             continue;
         }
-        let (server, mut state, replies) = (server.clone(), state.clone(), Arc::clone(&replies));
+        let (server, mut state, line) = (server.clone(), state.clone(), Arc::clone(&line));
         tokio::spawn(async move {
             if accepts == Accepts::Silently {
                 hold(&mut state, client).await;
@@ -132,24 +172,27 @@ async fn accept(listener: TcpListener, server: String, state: watch::Receiver<St
             }
             let Ok(server) = TcpStream::connect(server).await else { return };
             let fate = tokio::select! {
-                _ = pump(&client, &server, || true) => return,
-                _ = pump(&server, &client, || !replies.loses_this_one()) => return,
+                _ = pump(&client, &server, &line, || true) => return,
+                _ = pump(&server, &client, &line, || !line.loses_this_reply()) => return,
                 overtaken = state.wait_for(|state| state.generation > generation) => overtaken.map(|state| state.fate),
             };
-            if let Ok(Fate::Silence) = fate {
-                hold(&mut state, (client, server)).await;
+            match fate {
+                Ok(Fate::Silence) => hold(&mut state, (client, server)).await,
+                // Closing without lingering is a reset.
+                Ok(Fate::Reset) => drop(client.set_zero_linger()),
+                Ok(Fate::Cut) | Err(_) => {}
             }
         });
     }
 }
 
-/// Keeps connections open and silent for as long as the proxy lives.
+/// Keeps connections open and silent for a long time, at most as long as the proxy lives.
 async fn hold<T>(state: &mut watch::Receiver<State>, connections: T) {
-    while state.changed().await.is_ok() {}
+    let _ = tokio::time::timeout(SILENCE, async { while state.changed().await.is_ok() {} }).await;
     drop(connections);
 }
 
-async fn pump(from: &TcpStream, to: &TcpStream, passes: impl Fn() -> bool) -> io::Result<()> {
+async fn pump(from: &TcpStream, to: &TcpStream, line: &Line, passes: impl Fn() -> bool) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         from.readable().await?;
@@ -160,6 +203,7 @@ async fn pump(from: &TcpStream, to: &TcpStream, passes: impl Fn() -> bool) -> io
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         };
+        line.delay(rest.len()).await;
         while !rest.is_empty() {
             to.writable().await?;
             match to.try_write(rest) {

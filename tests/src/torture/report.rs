@@ -1,0 +1,149 @@
+//! What people see of a run.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use super::{
+    LEASE,
+    check::{Invariant, Verdict},
+};
+
+/// What is left when everything has healed.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    pub(super) healed_after: Duration,
+    pub(super) open: i64,
+    /// How many keys of each kind.
+    pub(super) redis_keys: BTreeMap<String, u64>,
+    pub(super) dead_tuples: i64,
+    /// Of a worker, in bytes: after a minute, and the most of later.
+    pub(super) memory: Option<(u64, u64)>,
+    pub(super) refused_leaders: usize,
+}
+
+impl Rest {
+    /// Keys that speak of jobs.
+    pub(super) fn has_job_keys(&self) -> bool {
+        ["job", "lane", "delayed", "leased"].iter().any(|kind| self.redis_keys.contains_key(*kind))
+    }
+}
+
+/// A whole run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) seed: u64,
+    pub(super) tortured: Duration,
+    pub(super) faults: u64,
+    pub(super) by_fault: BTreeMap<String, u64>,
+    /// Of processes: by SIGKILL, and all.
+    pub(super) deaths: (usize, usize),
+    pub(super) verdict: Verdict,
+    pub(super) rest: Rest,
+}
+
+impl Run {
+    pub(super) fn holds(&self) -> bool {
+        self.verdict.violations.is_empty()
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a program that tells its progress")]
+pub(super) fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The report for a terminal.
+pub(super) fn tell(run: &Run) {
+    say(&markdown(run));
+}
+
+/// The one line of figures.
+pub(super) fn figures(run: &Run) -> String {
+    let Verdict { jobs, lost, doubled, stale_commits, stuck, recoveries, violations, .. } = &run.verdict;
+    let verdict = if run.holds() {
+        "all invariants hold".to_owned()
+    } else {
+        format!("{} invariants are VIOLATED", violations.len())
+    };
+    format!(
+        "torture: seed={} jobs={jobs} faults={} lost={lost} doubled={doubled} stale_commits={stale_commits} stuck={stuck} \
+         recovery_p50={:.2}s p99={:.2}s max={:.2}s — {verdict}",
+        run.seed,
+        run.faults,
+        recoveries.percentile(50),
+        recoveries.percentile(99),
+        recoveries.percentile(100),
+    )
+}
+
+/// The report.
+pub(super) fn markdown(run: &Run) -> String {
+    let mut text = String::from("# Torture: the queue and the scheduler under faults\n\n");
+    let _ = writeln!(text, "`{}`\n", figures(run));
+    summary(&mut text, run);
+    let _ = writeln!(text, "\n## Invariants\n\n| invariant | |\n|---|---|");
+    for invariant in Invariant::ALL {
+        let verdict = match run.verdict.violations.get(&invariant) {
+            None => "OK".to_owned(),
+            Some(violations) => format!("VIOLATED {} times: {}", violations.count, violations.examples.join("; ")),
+        };
+        let _ = writeln!(text, "| {} | {verdict} |", invariant.text());
+    }
+    let _ = writeln!(text, "\n## Faults\n\n| fault | times |\n|---|---:|");
+    for (kind, count) in &run.by_fault {
+        let _ = writeln!(text, "| {kind} | {count} |");
+    }
+    let _ = writeln!(text, "\n## Jobs\n\n| kind | enqueued | done | dead letters | open |\n|---|---:|---:|---:|---:|");
+    for (kind, outcomes) in &run.verdict.by_kind {
+        let _ = writeln!(
+            text,
+            "| {kind} | {} | {} | {} | {} |",
+            outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.open
+        );
+    }
+    text
+}
+
+fn summary(text: &mut String, run: &Run) {
+    let Run { verdict, rest, tortured, .. } = run;
+    let seconds = tortured.as_secs_f64();
+    let jobs_per_minute = verdict.jobs.saturating_mul(60) / tortured.as_secs().max(1);
+    let repeated = verdict.runs.saturating_sub(verdict.jobs);
+    let mut line = |what: String| {
+        let _ = writeln!(text, "- {what}");
+    };
+    line(format!(
+        "{} jobs in {seconds:.0} s ({jobs_per_minute} a minute), then healed in {:.0} s.",
+        verdict.jobs,
+        rest.healed_after.as_secs_f64()
+    ));
+    line(format!(
+        "{} attempts were begun, {} ran ({repeated} more than there were jobs: failures, and repetitions after faults), \
+         {} were taken over from another process. {} jobs that should succeed used up their attempts.",
+        verdict.attempts, verdict.runs, verdict.taken_over, verdict.given_up
+    ));
+    line(format!("{} processes died unasked, {} of them by SIGKILL.", run.deaths.1, run.deaths.0));
+    for (what, recoveries) in
+        [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)]
+    {
+        line(format!(
+            "Recovery of the jobs of killed processes, with {what}, at a lease of {} s: {} jobs, p50 {:.2} s, p99 {:.2} s, \
+             max {:.2} s.",
+            LEASE.as_secs(),
+            recoveries.count(),
+            recoveries.percentile(50),
+            recoveries.percentile(99),
+            recoveries.percentile(100)
+        ));
+    }
+    line(format!(
+        "{} ticks by {} leaders; {} times a scheduler that had led was told that it does not any more.",
+        verdict.ticks, verdict.leaders, rest.refused_leaders
+    ));
+    line(format!(
+        "Left after healing: {} open jobs, keys in Redis by kind {:?}, {} dead tuples after VACUUM.",
+        rest.open, rest.redis_keys, rest.dead_tuples
+    ));
+    if let Some((warm, most)) = rest.memory {
+        line(format!("A worker's memory: {} MB after a minute, {} MB at most later.", warm >> 20, most >> 20));
+    }
+}
