@@ -13,8 +13,9 @@ installed=$HELPCENTER_RUN/bench
 # The profile of `make up`, whose dependencies are optimised already, with our own crates optimised like them: what a release
 # is made of, without another build of some 400 crates.
 build_ours() {
-  CARGO_PROFILE_DEV_OPT_LEVEL=3 CARGO_PROFILE_DEV_DEBUG_ASSERTIONS=false CARGO_PROFILE_DEV_OVERFLOW_CHECKS=false \
-    cargo build --locked --quiet --package tests --bin bench_queue
+  cargo build --locked --quiet --package tests --bin bench_queue --config profile.dev.opt-level=3 \
+    --config profile.dev.package.tests.opt-level=3 --config profile.dev.debug-assertions=false \
+    --config profile.dev.overflow-checks=false
 }
 
 # A folder of the run folder with a copy of ours, named by its content: a change is a new install.
