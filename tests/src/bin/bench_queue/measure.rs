@@ -11,7 +11,7 @@ use crate::{
     Options,
     process::{Process, Program, Stopped},
     report::{Better, Table},
-    servers::Servers,
+    servers::{self, Servers},
 };
 
 /// Up to this backlog, the moment in which it is done is watched for from the start; watching more would cost something.
@@ -46,7 +46,7 @@ pub(crate) struct Drained {
 
 /// Measures everything, prints a table for each part.
 pub(crate) async fn run(options: &Options, servers: &Servers) -> anyhow::Result<()> {
-    println!("{}", servers.about().await?);
+    println!("{}\n{}", servers::machine(), servers.about().await?);
     let most = options.workers.iter().copied().max().unwrap_or(1);
     let mut sides = Vec::new();
     for (name, program) in &servers.sides {
@@ -82,6 +82,7 @@ async fn enqueue(options: &Options, sides: &mut Vec<Side>) {
         for _ in 0..options.runs {
             for_each(sides, async |side| {
                 let added = side.adder.add(&command).await?;
+                eprintln!("{label}: {} {:.0}", side.name, added.rate());
                 side.clear().await?;
                 table.add(label, &side.name, added.rate());
                 Ok(())
@@ -110,7 +111,7 @@ async fn process(options: &Options, sides: &mut Vec<Side>) {
                                 return Ok(());
                             }
                             let drained = side.drain(options, kind, *workers, *backlog).await?;
-                            eprintln!("{label}: {} {drained:?}", side.name);
+                            eprintln!("{label}: {} {:.0}, steady {:.0}", side.name, drained.rate, drained.steady);
                             rates.add(&label, &side.name, drained.rate);
                             steady.add(&label, &side.name, drained.steady);
                             Ok(())
@@ -145,6 +146,7 @@ async fn latency(options: &Options, sides: &mut Vec<Side>) {
         table.add("idle (50 a second), p99", &side.name, percentile(&idle, 0.99));
         let load = side.saturation(options).await? / 2.0;
         loads.add("half of what is enqueued one by one and processed in a second", &side.name, load);
+        eprintln!("latency: {} under {load:.0} a second", side.name);
         let loaded = side.latencies(load, options.seconds).await?;
         table.add("under load, p50", &side.name, percentile(&loaded, 0.50));
         table.add("under load, p99", &side.name, percentile(&loaded, 0.99));

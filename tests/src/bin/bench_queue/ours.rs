@@ -101,7 +101,7 @@ impl Side for Ours {
         });
         Worker::new(self.database.clone(), self.store.clone(), registry, self.config.clone())
             .run(stop, CancellationToken::new())
-            .await;
+            .await?;
         Ok(())
     }
 }
