@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test lint fmt sqlx relevance
+.PHONY: help up down reset status test lint fmt sqlx relevance torture
 
 LOCAL := python3 deploy/local/local.py
 
@@ -33,3 +33,8 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
 	@$(LOCAL) test -- cargo run --locked --package tests --bin relevance -- "$(DATA)"
+
+torture: ## Queue and scheduler under faults: DURATION=seconds, or until JOBS= and FAULTS=; also SEED=, RATE=, REPORT=file
+	@$(LOCAL) test -- cargo run --locked --package tests --bin torture -- $(if $(DURATION),--duration $(DURATION)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(REPORT),--report $(REPORT))

@@ -14,5 +14,8 @@ cargo build --workspace --bins --locked
 step 'cargo test'
 cargo test --workspace --locked
 
+step 'torture: queue and scheduler under faults (HELPCENTER_SEED repeats those of another run)'
+cargo run --quiet --locked --package tests --bin torture -- --duration 120 ${HELPCENTER_SEED:+--seed "$HELPCENTER_SEED"}
+
 step 'make up, and its pages in a browser'
 deploy/local/browser.sh

@@ -187,7 +187,8 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection) -> Result<Vec<Uuid>
          ), retried as (
              update outbox o set dead_at = null, attempts = 0, holder = null, relayed_at = null, run_at = now(),
                                  cancelled_at = null
-             from chosen where o.tenant_id = $1 and o.id = chosen.id returning o.id
+             from chosen where o.tenant_id = $1 and o.id = chosen.id and o.dead_at is not null
+             returning o.id
          )
          select id from retried order by id",
         tx.tenant().uuid(),

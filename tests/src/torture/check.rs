@@ -20,8 +20,13 @@ use super::{
 
 /// How many examples of each violation are kept.
 const EXAMPLES: usize = 5;
+/// How many transitions of a job an example has.
+const TRAIL: usize = 12;
 /// How early a job may start: clocks of two programs are read one after the other.
 const EARLY: TimeDelta = TimeDelta::milliseconds(50);
+
+/// How late a tick may be made when there are schedulers and no faults.
+const LATE: TimeDelta = TimeDelta::seconds(10);
 
 /// What must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -136,6 +141,18 @@ struct Open {
     is_dead: bool,
     is_deleted: bool,
     effects: u32,
+    /// Its latest transitions, for examples.
+    trail: Vec<String>,
+}
+
+impl Open {
+    fn remember(&mut self, t: &Transition) {
+        if self.trail.len() == TRAIL {
+            self.trail.remove(0);
+        }
+        let lease = t.holder.map(|lease| lease.to_string()[..8].to_owned()).unwrap_or_default();
+        self.trail.push(format!("{} {:?} {lease} {}", t.at.format("%T%.3f"), t.event, t.process));
+    }
 }
 
 /// What is remembered of a job that has ended.
@@ -143,12 +160,15 @@ struct Open {
 struct Ended {
     is_done: bool,
     effects: u32,
+    max_attempts: i32,
 }
 
 /// A job that another process began although its holder had not let go of it.
 #[derive(Debug)]
 struct TakeOver {
+    job: Uuid,
     from: String,
+    by: String,
     at: DateTime<Utc>,
     held_since: DateTime<Utc>,
 }
@@ -164,22 +184,28 @@ pub(super) struct Outcomes {
     pub(super) enqueued: u64,
     pub(super) done: u64,
     pub(super) dead: u64,
+    /// Cancelled, or discarded as a dead letter.
+    pub(super) put_away: u64,
     pub(super) open: u64,
 }
 
 /// How long jobs of killed processes waited for another, in order.
 #[derive(Debug, Default)]
-pub(super) struct Recoveries(Vec<Duration>);
+pub(super) struct Recoveries {
+    took: Vec<Duration>,
+    /// The slowest, in words.
+    pub(super) slowest: Vec<String>,
+}
 
 impl Recoveries {
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.took.len()
     }
 
     /// In seconds; 0 when nothing was recovered.
     pub(super) fn percentile(&self, percent: usize) -> f64 {
-        let place = (self.0.len() * percent).div_ceil(100).max(1) - 1;
-        self.0.get(place).map_or(0.0, Duration::as_secs_f64)
+        let place = (self.took.len() * percent).div_ceil(100).max(1) - 1;
+        self.took.get(place).map_or(0.0, Duration::as_secs_f64)
     }
 }
 
@@ -197,6 +223,8 @@ pub(super) struct Verdict {
     pub(super) runs: u64,
     pub(super) taken_over: u64,
     pub(super) given_up: u64,
+    /// The longest time in which no job was done.
+    pub(super) longest_stall: Duration,
     pub(super) ticks: u64,
     pub(super) leaders: u64,
     pub(super) recoveries: Recoveries,
@@ -228,7 +256,10 @@ pub(super) struct Checker {
     doubled: u64,
     stale_commits: u64,
     given_up: u64,
-    ran: HashSet<Uuid>,
+    finished_at: Option<DateTime<Utc>>,
+    longest_stall: TimeDelta,
+    /// Of each job that ran, the highest attempt.
+    ran: HashMap<Uuid, i32>,
     told: Vec<Told>,
 }
 
@@ -274,9 +305,13 @@ impl Checker {
                 return;
             }
             let ended = if self.ended.contains_key(&id) { "has ended" } else { "was never enqueued" };
-            self.violated(Invariant::OneEnd, format!("{id} {:?} by {} at {}, but it {ended}", t.event, t.process, t.at));
+            self.violated(
+                Invariant::OneEnd,
+                format!("{id} {:?} by {} at {}, but it {ended}", t.event, t.process, t.at),
+            );
             return;
         };
+        open.remember(&t);
         match t.event {
             What::Started => self.started(id, t),
             What::Effect => {
@@ -287,6 +322,7 @@ impl Checker {
             What::HandedBack | What::Released | What::Dead | What::Deleted => self.let_go(id, &t),
             What::Revived => {
                 open.is_dead = false;
+                open.attempts = 0;
                 let unique = open.unique.clone();
                 self.take_unique_key(id, unique, t.at);
             }
@@ -317,6 +353,7 @@ impl Checker {
             is_dead: false,
             is_deleted: false,
             effects: 0,
+            trail: Vec::new(),
         };
         self.open.insert(id, open);
     }
@@ -346,19 +383,16 @@ impl Checker {
             found.push((Invariant::Bounded, format!("was due at {} and started at {}", open.due, t.at)));
         }
         open.attempts = t.attempts.unwrap_or_default();
-        // The one beyond its attempts finds that there are none left.
-        if open.attempts > open.max_attempts + 1 {
-            found.push((Invariant::Bounded, format!("began its attempt {} of {}", open.attempts, open.max_attempts)));
-        }
         if let Some(before) = &open.holder
             && before.process != t.process
         {
             let from = before.process.clone();
-            self.take_overs.push(TakeOver { from, at: t.at, held_since: before.since });
+            self.take_overs.push(TakeOver { job: id, by: t.process.clone(), from, at: t.at, held_since: before.since });
         }
         open.holder = Some(Holder { lease, process: t.process, since: t.at });
+        let trail = open.trail.join(", ");
         for (invariant, example) in found {
-            self.violated(invariant, format!("{id} {example}"));
+            self.violated(invariant, format!("{id} {example} ({trail})"));
         }
     }
 
@@ -375,18 +409,23 @@ impl Checker {
             _ => {}
         }
         let has_ended = matches!(t.event, What::Dead | What::Deleted);
-        if has_ended && let Some(unique) = open.unique.clone()
+        if has_ended
+            && let Some(unique) = open.unique.clone()
             && self.unique.get(&unique) == Some(&id)
         {
             self.unique.remove(&unique);
         }
-        let is_holders = holder.as_ref().is_some_and(|holder| holder.process == t.process && Some(holder.lease) == t.holder);
+        // Operators may put dead letters and idle jobs away, and nothing else.
+        if has_ended && holder.is_none() && t.process.starts_with("operator") {
+            return;
+        }
+        let is_holders =
+            holder.as_ref().is_some_and(|holder| holder.process == t.process && Some(holder.lease) == t.holder);
         if !is_holders {
             self.stale_commits += 1;
             let latest = holder.map_or("nobody".to_owned(), |h| format!("{} under {}", h.process, h.lease));
-            let lease = t.holder.unwrap_or_default();
-            let example = format!("{id} {:?} by {} under {lease} at {}, held by {latest}", t.event, t.process, t.at);
-            self.violated(Invariant::Fence, example);
+            let trail = open.trail.join(", ");
+            self.violated(Invariant::Fence, format!("{id} was held by {latest} ({trail})"));
         }
     }
 
@@ -397,6 +436,8 @@ impl Checker {
         }
         let is_done = t.outcome.as_deref() == Some("done");
         if is_done {
+            let since = self.finished_at.replace(t.at).unwrap_or(t.at);
+            self.longest_stall = self.longest_stall.max(t.at - since);
             self.by_kind.entry(open.name.clone()).or_default().done += 1;
             if jobs::expected(&open.name) != Fate::Done {
                 self.violated(Invariant::OneEnd, format!("{id} ({}) is done, which it can't be", open.name));
@@ -404,8 +445,11 @@ impl Checker {
             if open.effects == 0 {
                 self.violated(Invariant::OneEffect, format!("{id} ({}) is done without an effect", open.name));
             }
+        } else {
+            self.by_kind.entry(open.name.clone()).or_default().put_away += 1;
         }
-        self.ended.insert(id, Ended { is_done, effects: open.effects });
+        let Open { effects, max_attempts, .. } = open;
+        self.ended.insert(id, Ended { is_done, effects, max_attempts });
     }
 
     fn check_effects(&mut self, id: Uuid, effects: u32) {
@@ -440,9 +484,10 @@ impl Checker {
     }
 
     /// A worker ran an attempt of a job.
-    pub(super) fn run(&mut self, job: Uuid) {
+    pub(super) fn run(&mut self, job: Uuid, attempt: i32) {
         self.runs += 1;
-        self.ran.insert(job);
+        let most = self.ran.entry(job).or_default();
+        *most = attempt.max(*most);
     }
 
     pub(super) fn told(&mut self, told: Told) {
@@ -452,22 +497,18 @@ impl Checker {
     /// What holds only when everything has come to rest.
     ///
     /// `deaths` of processes and `disturbed` times are for how long recovery took; `every` is how many seconds lie between
-    /// the due times of each line.
+    /// the due times of each line, `until` when there were schedulers.
     pub(super) fn finish(
         mut self,
         deaths: &[Death],
         disturbed: &[(DateTime<Utc>, DateTime<Utc>)],
         every: &[(&str, i64)],
+        until: DateTime<Utc>,
     ) -> Verdict {
         self.check_told();
         let stuck = self.check_open();
-        for id in self.ended.iter().filter(|(id, ended)| ended.is_done && !self.ran.contains(*id)).map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.violated(Invariant::OneEffect, format!("{id} is done, but no worker ran it"));
-        }
-        for id in self.ran.iter().filter(|id| !self.open.contains_key(*id) && !self.ended.contains_key(*id)).copied().collect::<Vec<_>>() {
-            self.violated(Invariant::Lost, format!("{id} ran, but was never enqueued"));
-        }
-        self.check_ticks(every);
+        self.check_runs();
+        self.check_ticks(every, until);
         let (recoveries, calm_recoveries) = recoveries(&self.take_overs, deaths, disturbed);
         let lost = self.violations.get(&Invariant::Lost).map_or(0, |violations| violations.count);
         Verdict {
@@ -480,6 +521,7 @@ impl Checker {
             runs: self.runs,
             taken_over: self.take_overs.len() as u64,
             given_up: self.given_up,
+            longest_stall: self.longest_stall.to_std().unwrap_or_default(),
             ticks: self.lines.values().map(|line| line.seen.len() as u64).sum(),
             leaders: self.leaders,
             recoveries,
@@ -495,7 +537,9 @@ impl Checker {
             let has_key = |key: &Uuid| self.keys.contains_key(key);
             let problem = match told {
                 Told::Job(id) if !exists(&id) => format!("{id} was acknowledged, but is nowhere"),
-                Told::Key(key) if !has_key(&key) => format!("enqueueing {key} was acknowledged, but its job is nowhere"),
+                Told::Key(key) if !has_key(&key) => {
+                    format!("enqueueing {key} was acknowledged, but its job is nowhere")
+                }
                 Told::NoJob(id) if exists(&id) => format!("{id} exists, but its transaction was rolled back"),
                 Told::NoKey(key) if has_key(&key) => format!("the job of {key} exists, but was rolled back"),
                 _ => continue,
@@ -514,7 +558,8 @@ impl Checker {
                 stuck += 1;
                 outcomes.open += 1;
                 let holder = open.holder.as_ref().map_or("nobody", |holder| holder.process.as_str());
-                let example = format!("{id} ({}) has not ended: attempt {}, held by {holder}", open.name, open.attempts);
+                let (name, trail) = (&open.name, open.trail.join(", "));
+                let example = format!("{id} ({name}) has not ended, held by {holder} ({trail})");
                 found.push((Invariant::Lost, example.clone()));
                 found.push((Invariant::OneEnd, example));
                 continue;
@@ -523,9 +568,14 @@ impl Checker {
             let Open { name, attempts, max_attempts, .. } = open;
             match jobs::expected(name) {
                 Fate::Done if attempts >= max_attempts => self.given_up += 1,
-                Fate::Done => found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts"))),
+                Fate::Done => {
+                    found.push((Invariant::OneEnd, format!("{id} ({name}) is dead after {attempts} attempts")));
+                }
                 Fate::DeadAfterAll if attempts != max_attempts => {
-                    found.push((Invariant::Bounded, format!("{id} ({name}) is dead after {attempts} of {max_attempts}")));
+                    found.push((
+                        Invariant::Bounded,
+                        format!("{id} ({name}) is dead after {attempts} of {max_attempts}"),
+                    ));
                 }
                 Fate::Dead | Fate::DeadAfterAll => {}
             }
@@ -536,13 +586,42 @@ impl Checker {
         stuck
     }
 
-    fn check_ticks(&mut self, every: &[(&str, i64)]) {
+    fn check_runs(&mut self) {
+        let mut found = Vec::new();
+        for (id, ended) in &self.ended {
+            if ended.is_done && !self.ran.contains_key(id) {
+                found.push((Invariant::OneEffect, format!("{id} is done, but no worker ran it")));
+            }
+        }
+        for (id, attempt) in &self.ran {
+            let max_attempts = match (self.open.get(id), self.ended.get(id)) {
+                (Some(open), _) => open.max_attempts,
+                (None, Some(ended)) => ended.max_attempts,
+                (None, None) => {
+                    found.push((Invariant::Lost, format!("{id} ran, but was never enqueued")));
+                    continue;
+                }
+            };
+            // An attempt beyond the last is begun only to be recorded as none, and again while that fails.
+            if *attempt > max_attempts {
+                found.push((Invariant::Bounded, format!("{id} ran its attempt {attempt} of {max_attempts}")));
+            }
+        }
+        for (invariant, example) in found {
+            self.violated(invariant, example);
+        }
+    }
+
+    fn check_ticks(&mut self, every: &[(&str, i64)], until: DateTime<Utc>) {
         for (line, step) in every {
             let seen = self.lines.get(*line).map(|line| line.seen.clone()).unwrap_or_default();
             let (Some(first), Some(last)) = (seen.first(), seen.last()) else {
                 self.violated(Invariant::Ticks, format!("{line} never ticked"));
                 continue;
             };
+            if *last < (until - LATE).timestamp() {
+                self.violated(Invariant::Ticks, format!("{line} has not ticked since {last}, until {until}"));
+            }
             let due = (last - first) / step + 1;
             let missing: Vec<i64> = (0..due).map(|n| first + n * step).filter(|at| !seen.contains(at)).collect();
             if !missing.is_empty() {
@@ -567,15 +646,25 @@ fn recoveries(
 ) -> (Recoveries, Recoveries) {
     let deaths: HashMap<&str, DateTime<Utc>> = deaths.iter().map(|death| (death.process.as_str(), death.at)).collect();
     let (mut all, mut calm) = (Vec::new(), Vec::new());
-    for TakeOver { from, at, held_since } in take_overs {
+    for take_over in take_overs {
+        let TakeOver { from, at, held_since, .. } = take_over;
         let Some(died) = deaths.get(from.as_str()).filter(|died| *died <= at && held_since <= died) else { continue };
         let took = (*at - *died).to_std().unwrap_or_default();
-        all.push(took);
+        all.push((took, take_over));
         if !disturbed.iter().any(|(begin, end)| begin <= at && died <= end) {
-            calm.push(took);
+            calm.push((took, take_over));
         }
     }
-    all.sort_unstable();
-    calm.sort_unstable();
-    (Recoveries(all), Recoveries(calm))
+    (Recoveries::new(all), Recoveries::new(calm))
+}
+
+impl Recoveries {
+    fn new(mut all: Vec<(Duration, &TakeOver)>) -> Self {
+        all.sort_unstable_by_key(|(took, _)| *took);
+        let in_words = |(took, t): &(Duration, &TakeOver)| {
+            format!("{:.2} s: {} from {} to {} at {}", took.as_secs_f64(), t.job, t.from, t.by, t.at)
+        };
+        let slowest = all.iter().rev().take(EXAMPLES).map(in_words).collect();
+        Self { took: all.into_iter().map(|(took, _)| took).collect(), slowest }
+    }
 }

@@ -3,6 +3,9 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    fs::File,
+    io::Write as _,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -32,19 +35,27 @@ const CALM: Duration = Duration::from_secs(16);
 const SETTLE: TimeDelta = TimeDelta::seconds(2);
 
 /// What has been done so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
+    file: File,
     counts: Mutex<BTreeMap<String, u64>>,
     total: AtomicU64,
     disturbed: Mutex<Vec<(DateTime<Utc>, DateTime<Utc>)>>,
 }
 
 impl Log {
+    /// Written to a file as well, for people who want to know what caused what.
+    pub(super) fn new(file: &Path) -> Self {
+        let (counts, total, disturbed) = <_>::default();
+        Self { file: File::create(file).unwrap(), counts, total, disturbed }
+    }
+
     fn add(&self, kind: impl fmt::Display) {
         self.add_many(kind, 1);
     }
 
     fn add_many(&self, kind: impl fmt::Display, count: u64) {
+        writeln!(&self.file, "{} {kind} ({count})", Clock::system().now()).unwrap();
         *self.counts.lock().unwrap().entry(kind.to_string()).or_default() += count;
         self.total.fetch_add(count, Ordering::SeqCst);
     }
@@ -138,7 +149,6 @@ enum OfPostgres {
 enum OfConnections {
     Cut,
     Reset,
-    Silenced,
     Slow,
     Narrow,
     RepliesLost,
@@ -161,9 +171,10 @@ impl Faults {
         lanes.spawn(self.clone().kills(seed));
         lanes.spawn(self.clone().pauses(seed));
         lanes.spawn(self.clone().limits(seed));
-        for stream in 10..14 {
+        for stream in 10..15 {
             lanes.spawn(self.clone().connections(seed, stream));
         }
+        lanes.spawn(self.clone().silences(seed));
         lanes.spawn(self.clone().of_redis(seed));
         lanes.spawn(self.clone().of_postgres(seed));
         lanes.spawn(self.clone().of_schedulers(seed));
@@ -185,6 +196,13 @@ impl Faults {
             }
         }
         !self.stop.is_cancelled()
+    }
+
+    /// Waits, at most until the storm is over.
+    async fn sleep_in_storm(&self, time: Duration) {
+        let cycle = (STORM + CALM).as_secs_f64();
+        let left = STORM.as_secs_f64() - self.started.elapsed().as_secs_f64() % cycle;
+        self.sleep(time.min(Duration::from_secs_f64(left.max(0.0)))).await;
     }
 
     fn of(&self, role: Role) -> Vec<&Arc<Slot>> {
@@ -246,29 +264,36 @@ impl Faults {
             let few = Some(open.count() as u64);
             let since = Clock::system().now();
             let limit = |current, maximum| Rlimit { current, maximum };
-            let Ok(before) = rustix::process::prlimit(Some(pid), Resource::Nofile, limit(few, Some(4096))) else { continue };
+            let Ok(before) = rustix::process::prlimit(Some(pid), Resource::Nofile, limit(few, Some(4096))) else {
+                continue;
+            };
             self.log.add("worker out of file descriptors");
             // New connections are what it needs descriptors for.
             slot.postgres.reset_connections();
-            self.sleep(Duration::from_secs(3)).await;
+            self.sleep_in_storm(Duration::from_secs(3)).await;
             if slot.pid() == Some(pid) {
-                let _ = rustix::process::prlimit(Some(pid), Resource::Nofile, limit(before.current, Some(4096)));
+                let _ = rustix::process::prlimit(
+                    Some(pid),
+                    Resource::Nofile,
+                    limit(before.current.map(|most| most.min(4096)), Some(4096)),
+                );
             }
             self.log.disturbed_since(since);
         }
     }
 
     async fn connections(self, seed: u64, stream: u64) {
-        use OfConnections::{Cut, Narrow, RepliesLost, Reset, Silenced, Slow};
-        let all = [Cut, Cut, Reset, Reset, Reset, Silenced, Slow, Narrow, RepliesLost, RepliesLost, RepliesLost];
+        use OfConnections::{Cut, Narrow, RepliesLost, Reset, Slow};
+        let all = [Cut, Cut, Reset, Reset, Reset, Slow, Narrow, RepliesLost, RepliesLost, RepliesLost, RepliesLost];
         let mut deck = Deck::new(seed, stream, &all);
         loop {
-            let wait = deck.about(Duration::from_millis(800));
+            let wait = deck.about(Duration::from_millis(500));
             let what = deck.draw();
             let which = deck.random.random_range(0..1000);
             let is_of_redis = deck.random.random_bool(0.4);
             let time = deck.about(Duration::from_secs(2));
             let one_of = deck.random.random_range(10..=20);
+            let latency = Duration::from_millis(deck.random.random_range(50..150));
             if !self.next(wait, true).await {
                 return;
             }
@@ -283,37 +308,56 @@ impl Faults {
                 Cut => {
                     self.log.add("connections cut, none accepted for a while");
                     proxy.cut();
-                    self.sleep(time / 2).await;
+                    self.sleep_in_storm(time / 2).await;
                     proxy.restore();
                 }
                 Reset => {
                     self.log.add("connections reset");
                     proxy.reset_connections();
                 }
-                Silenced => {
-                    self.log.add("connections silent");
-                    proxy.silence_connections();
-                }
                 Slow => {
                     self.log.add("connections slow (latency)");
-                    proxy.slow_down(Duration::from_millis(50 + u64::from(which as u32 % 100)), 0);
-                    self.sleep(time).await;
+                    proxy.slow_down(latency, 0);
+                    self.sleep_in_storm(time).await;
                     proxy.slow_down(Duration::ZERO, 0);
                 }
                 Narrow => {
                     self.log.add("connections slow (bandwidth)");
                     proxy.slow_down(Duration::ZERO, 64 * 1024);
-                    self.sleep(time).await;
+                    self.sleep_in_storm(time).await;
                     proxy.slow_down(Duration::ZERO, 0);
                 }
                 RepliesLost => {
                     let before = proxy.lost_replies();
                     proxy.lose_one_reply_of(one_of);
-                    self.sleep(time).await;
+                    self.sleep_in_storm(time).await;
                     proxy.lose_one_reply_of(0);
                     self.log.add_many("reply lost after the command was carried out", proxy.lost_replies() - before);
                 }
             }
+            self.log.disturbed_since(since);
+        }
+    }
+
+    /// Connections that are half open: neither side hears of the other, nor of an end.
+    async fn silences(self, seed: u64) {
+        let mut deck = Deck::new(seed, 7, &[()]);
+        loop {
+            let wait = deck.about(Duration::from_secs(2));
+            let which = deck.random.random_range(0..1000);
+            let is_of_redis = deck.random.random_bool(0.4);
+            let time = deck.about(Duration::from_secs(16));
+            if !self.next(wait, true).await {
+                return;
+            }
+            let slot = &self.slots[which % self.slots.len()];
+            let proxy = if is_of_redis { &slot.redis } else { &slot.postgres };
+            let since = Clock::system().now();
+            self.log.add("connections silent");
+            proxy.silence_connections();
+            self.sleep_in_storm(time).await;
+            proxy.cut();
+            proxy.restore();
             self.log.disturbed_since(since);
         }
     }
@@ -332,10 +376,13 @@ impl Faults {
             let since = Clock::system().now();
             let mut redis = self.redis.lock().await;
             match what {
-                KilledEverySecond => self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await,
+                KilledEverySecond => {
+                    self.restart_redis(&mut redis, "everysec", Loss::Nothing, "redis killed (everysec)").await;
+                }
                 KilledAlways => self.restart_redis(&mut redis, "always", Loss::Nothing, "redis killed (always)").await,
                 TailLost => {
-                    self.restart_redis(&mut redis, "everysec", Loss::Tail(bytes), "redis killed, end of its file lost").await;
+                    self.restart_redis(&mut redis, "everysec", Loss::Tail(bytes), "redis killed, end of its file lost")
+                        .await;
                 }
                 Emptied => self.restart_redis(&mut redis, "everysec", Loss::Everything, "redis came back empty").await,
                 Flushed => {
@@ -351,7 +398,8 @@ impl Faults {
                 StaleCopy => {
                     redis.copy();
                     self.sleep(Duration::from_secs(3)).await;
-                    self.restart_redis(&mut redis, "everysec", Loss::SinceCopy, "redis replaced by an older copy").await;
+                    self.restart_redis(&mut redis, "everysec", Loss::SinceCopy, "redis replaced by an older copy")
+                        .await;
                 }
                 Paused => {
                     self.log.add("redis does not answer for 3 s");
@@ -416,7 +464,7 @@ impl Faults {
         sqlx::query("insert into torture.idle default values").execute(&mut *transaction).await?;
         sqlx::query("select count(*) from outbox").execute(&mut *transaction).await?;
         self.log.add("postgresql transaction left open");
-        self.sleep(Duration::from_secs(10)).await;
+        self.sleep_in_storm(Duration::from_secs(10)).await;
         transaction.rollback().await
     }
 
@@ -429,13 +477,11 @@ impl Faults {
             }
         }
         self.log.add("postgresql out of connections");
-        self.sleep(Duration::from_secs(3)).await;
+        self.sleep_in_storm(Duration::from_secs(3)).await;
     }
 
     async fn of_schedulers(self, seed: u64) {
-        use OfSchedulers::{
-            AnyKilled, ClockWrong, LeaderConnectionKilled, LeaderCutOff, LeaderKilled, LeaderPaused,
-        };
+        use OfSchedulers::{AnyKilled, ClockWrong, LeaderConnectionKilled, LeaderCutOff, LeaderKilled, LeaderPaused};
         let all = [LeaderKilled, LeaderPaused, LeaderConnectionKilled, LeaderCutOff, ClockWrong, AnyKilled];
         let mut deck = Deck::new(seed, 6, &all);
         loop {
@@ -448,9 +494,10 @@ impl Faults {
                 return;
             }
             let schedulers = self.of(Role::Scheduler);
-            let leader = self.leader().await.and_then(|name| {
-                schedulers.iter().copied().find(|slot| slot.name().as_deref() == Some(name.as_str()))
-            });
+            let leader = self
+                .leader()
+                .await
+                .and_then(|name| schedulers.iter().copied().find(|slot| slot.name().as_deref() == Some(name.as_str())));
             let slot = leader.unwrap_or(schedulers[which % schedulers.len()]);
             match what {
                 LeaderKilled => {
@@ -487,6 +534,20 @@ impl Faults {
                     self.log.add("scheduler killed");
                 }
             }
+        }
+    }
+
+    /// A scheduler whose clock is an hour ahead leads for a while.
+    pub(super) async fn one_hour_ahead(&self) {
+        for slot in self.of(Role::Scheduler) {
+            slot.ahead_seconds.store(if slot.is_first() { 3600 } else { 0 }, Ordering::SeqCst);
+            slot.signal(Signal::KILL);
+        }
+        self.log.add("scheduler's clock off by 3600 s");
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        for slot in self.of(Role::Scheduler).into_iter().filter(|slot| slot.is_first()) {
+            slot.ahead_seconds.store(0, Ordering::SeqCst);
+            slot.signal(Signal::KILL);
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use super::{LEASE, check::{Invariant, Verdict}};
+use super::{
+    LEASE,
+    check::{Invariant, Verdict},
+};
 
 /// What is left when everything has healed.
 #[derive(Debug, Default)]
@@ -89,17 +92,21 @@ pub(super) fn markdown(run: &Run) -> String {
     for (kind, count) in &run.by_fault {
         let _ = writeln!(text, "| {kind} | {count} |");
     }
-    let _ = writeln!(text, "\n## Jobs\n\n| kind | enqueued | done | dead letters | open |\n|---|---:|---:|---:|---:|");
+    let _ = writeln!(
+        text,
+        "\n## Jobs\n\n| kind | enqueued | done | dead letters | put away | open |\n|---|---:|---:|---:|---:|---:|"
+    );
     for (kind, outcomes) in &run.verdict.by_kind {
         let _ = writeln!(
             text,
-            "| {kind} | {} | {} | {} | {} |",
-            outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.open
+            "| {kind} | {} | {} | {} | {} | {} |",
+            outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.put_away, outcomes.open
         );
     }
     text
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn summary(text: &mut String, run: &Run) {
     let Run { verdict, rest, tortured, .. } = run;
     let seconds = tortured.as_secs_f64();
@@ -119,7 +126,9 @@ fn summary(text: &mut String, run: &Run) {
         verdict.attempts, verdict.runs, verdict.taken_over, verdict.given_up
     ));
     line(format!("{} processes died unasked, {} of them by SIGKILL.", run.deaths.1, run.deaths.0));
-    for (what, recoveries) in [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)] {
+    for (what, recoveries) in
+        [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)]
+    {
         line(format!(
             "Recovery of the jobs of killed processes, with {what}, at a lease of {} s: {} jobs, p50 {:.2} s, p99 {:.2} s, \
              max {:.2} s.",
@@ -129,7 +138,11 @@ fn summary(text: &mut String, run: &Run) {
             recoveries.percentile(99),
             recoveries.percentile(100)
         ));
+        if recoveries.count() > 0 {
+            line(format!("The slowest of them: {}.", recoveries.slowest.join("; ")));
+        }
     }
+    line(format!("The longest time in which no job was done: {:.1} s.", verdict.longest_stall.as_secs_f64()));
     line(format!(
         "{} ticks by {} leaders; {} times a scheduler that had led was told that it does not any more.",
         verdict.ticks, verdict.leaders, rest.refused_leaders
