@@ -229,7 +229,7 @@ impl Torture {
         let mut rest = Rest::default();
         while healing.elapsed() < HEALING {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            rest.open = self.open_jobs().await;
+            rest.open = self.count("dead_at is null").await;
             rest.redis_keys = self.redis_keys().await;
             if healing.elapsed().as_secs().is_multiple_of(5) {
                 self.window().await;
@@ -245,6 +245,7 @@ impl Torture {
         rest.dead_tuples = self.dead_tuples().await.unwrap_or(-1);
         rest.memory = self.memory;
         rest.refused_leaders = self.refused_leaders();
+        rest.dead_letters = self.count("dead_at is not null").await;
         self.check_rest(&rest);
         (rest, until)
     }
@@ -253,6 +254,10 @@ impl Torture {
         let mut found = Vec::new();
         if rest.open != 0 {
             found.push(format!("{} jobs are still open after {:?}", rest.open, rest.healed_after));
+        }
+        let dead_letters = self.checker.finished() - self.checker.counts().0 as u64;
+        if u64::try_from(rest.dead_letters) != Ok(dead_letters) {
+            found.push(format!("there are {} dead letters, and {dead_letters} in the history", rest.dead_letters));
         }
         if rest.has_job_keys() {
             found.push(format!("Redis still has {:?}", rest.redis_keys));
@@ -285,11 +290,12 @@ impl Torture {
         self.faults.slots.iter().filter(|slot| roles.contains(&slot.role)).cloned().collect()
     }
 
-    /// As PostgreSQL counts them; -1 when it cannot be asked.
-    async fn open_jobs(&self) -> i64 {
+    /// How many rows of the outbox there are of a kind; -1 when PostgreSQL cannot be asked.
+    async fn count(&self, which: &str) -> i64 {
         let count = async {
             let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
-            sqlx::query_scalar("select count(*) from outbox where dead_at is null").fetch_one(&mut owner).await
+            let sql = format!("select count(*) from outbox where {which}");
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut owner).await
         };
         count.await.unwrap_or(-1)
     }

@@ -162,6 +162,10 @@ impl Slot {
         command
     }
 
+    pub(super) fn uses_redis(&self) -> bool {
+        matches!(self.role, Role::Worker | Role::Witness)
+    }
+
     /// Whether it is the first of its role.
     pub(super) fn is_first(&self) -> bool {
         self.index == 0

@@ -9,8 +9,6 @@
 //! same seed is the same weather, not the same run.
 
 mod check;
-#[cfg(test)]
-mod check_tests;
 mod children;
 mod driver;
 mod faults;

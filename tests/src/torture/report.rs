@@ -12,6 +12,7 @@ use super::{
 pub(super) struct Rest {
     pub(super) healed_after: Duration,
     pub(super) open: i64,
+    pub(super) dead_letters: i64,
     /// How many keys of each kind.
     pub(super) redis_keys: BTreeMap<String, u64>,
     pub(super) dead_tuples: i64,
@@ -146,6 +147,12 @@ fn summary(text: &mut String, run: &Run) {
     line(format!(
         "{} ticks by {} leaders; {} times a scheduler that had led was told that it does not any more.",
         verdict.ticks, verdict.leaders, rest.refused_leaders
+    ));
+    line(format!(
+        "Fail-over from {} leaders that died: p50 {:.2} s, max {:.2} s.",
+        verdict.fail_overs.count(),
+        verdict.fail_overs.percentile(50),
+        verdict.fail_overs.percentile(100)
     ));
     line(format!(
         "Left after healing: {} open jobs, keys in Redis by kind {:?}, {} dead tuples after VACUUM.",

@@ -5,10 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{
-    check::{Checker, Invariant, Told, Transition, Verdict, What},
-    fleet::Death,
-};
+use super::{super::fleet::Death, Checker, Invariant, Told, Transition, Verdict, What};
 
 fn second(number: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_780_000_000 + number, 0).unwrap()
