@@ -93,9 +93,8 @@ impl Faults {
 
     /// Lets a scheduler lead on a clock that is so much ahead, for about so long: the others are paused.
     async fn lead_alone(&self, slot: &Arc<Slot>, ahead_seconds: i64, time: Duration) {
-        let schedulers = self.of(Role::Scheduler);
-        let others = || schedulers.iter().filter(|other| !Arc::ptr_eq(other, slot));
-        for other in others() {
+        let others: Vec<_> = self.of(Role::Scheduler).into_iter().filter(|other| !Arc::ptr_eq(other, slot)).collect();
+        for other in &others {
             other.signal(Signal::STOP);
         }
         slot.ahead_seconds.store(ahead_seconds, Ordering::SeqCst);
@@ -104,7 +103,7 @@ impl Faults {
         tokio::time::sleep(LEADERS_LEASE + time).await;
         slot.ahead_seconds.store(0, Ordering::SeqCst);
         slot.signal(Signal::KILL);
-        for other in others() {
+        for other in &others {
             other.signal(Signal::CONT);
         }
     }
