@@ -21,9 +21,6 @@ status: ## Show what runs, and where
 test: ## Run all tests, on servers of their own
 	@$(LOCAL) test -- deploy/local/test.sh
 
-torture: ## Test queue and scheduler under faults: DURATION=seconds or JOBS=… FAULTS=…; SEED=…, REPORT=file
-	@$(LOCAL) test -- cargo run --locked --package tests --bin torture
-
 lint: ## Run every static check (SQLX_CHECK=1: the recorded queries too)
 	@deploy/local/lint.sh
 
@@ -35,7 +32,12 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
-	@$(LOCAL) test -- cargo run --locked --package tests --bin relevance -- "$(DATA)"
+	@$(LOCAL) test -- deploy/local/built.sh relevance "$(DATA)"
+
+torture: ## Queue and scheduler under faults: DURATION=seconds, or until JOBS= and FAULTS=; also SEED=, RATE=, REPORT=file
+	@$(LOCAL) test -- deploy/local/built.sh torture $(if $(DURATION),--duration $(DURATION)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(REPORT),--report $(REPORT))
 
 # What bench-queue measures; BENCH adds any option of the program itself (tests/src/bin/bench_queue).
 PEERS ?= bullmq,bullmq-official,arq,awa

@@ -21,8 +21,8 @@ python3 deploy/local/dashboards.py
 step 'cargo test'
 cargo test --workspace --locked
 
-step 'queue and scheduler under faults (make torture, the short form)'
-DURATION=${HELPCENTER_TORTURE_SECONDS:-100} cargo run --quiet --locked --package tests --bin torture
+step 'torture: queue and scheduler under faults (HELPCENTER_SEED repeats those of another run)'
+deploy/local/built.sh torture --duration 120 ${HELPCENTER_SEED:+--seed "$HELPCENTER_SEED"}
 
 step 'make up, and its pages in a browser'
 deploy/local/browser.sh

@@ -37,6 +37,7 @@ struct Followed {
 /// differ agree on what is due.
 pub async fn run(database: &Database, lines: &'static [Line], stop: CancellationToken) -> anyhow::Result<()> {
     metrics::prepare(lines);
+    let database = &database.with_patience(PATIENCE);
     let mut followed = Vec::with_capacity(lines.len());
     for line in lines {
         followed.push(Followed {
@@ -48,7 +49,7 @@ pub async fn run(database: &Database, lines: &'static [Line], stop: Cancellation
     }
     let candidate = Uuid::new_v4();
     while !stop.is_cancelled() {
-        match within_patience(scheduling::try_lead(database, candidate, LEASE)).await {
+        match scheduling::try_lead(database, candidate, LEASE).await {
             Ok(Some(lead)) => {
                 tracing::info!(epoch = lead.epoch(), "scheduler.leading");
                 metrics::LEADER.set(1);
@@ -74,7 +75,7 @@ async fn follow(
     lead: Lead,
     stop: &CancellationToken,
 ) -> Result<(), sqlx::Error> {
-    let Some(began) = within_patience(scheduling::keep_leading(database, lead, LEASE)).await? else { return Ok(()) };
+    let Some(began) = scheduling::keep_leading(database, lead, LEASE).await? else { return Ok(()) };
     publish(database, lines, began).await?;
     // From where the leader before this one stopped, so that no tick falls between the two.
     for followed in &mut *lines {
@@ -82,14 +83,14 @@ async fn follow(
     }
     let mut tidied = tokio::time::Instant::now();
     loop {
-        let Some(now) = within_patience(scheduling::keep_leading(database, lead, LEASE)).await? else {
+        let Some(now) = scheduling::keep_leading(database, lead, LEASE).await? else {
             return Ok(());
         };
         let mut has_ticked = false;
         for followed in &mut *lines {
             for due in followed.times.due(followed.ticked, now, followed.line.catch_up) {
                 let Followed { line, template, .. } = &*followed;
-                match within_patience(scheduling::tick(database, lead, line.name, due, template)).await? {
+                match scheduling::tick(database, lead, line.name, due, template).await? {
                     Tick::Made(tenants) => {
                         let late = (now - due).to_std().unwrap_or_default();
                         metrics::LATENESS.with_label_values(&[line.name]).observe(late.as_secs_f64());
@@ -110,7 +111,7 @@ async fn follow(
             tidied = tokio::time::Instant::now();
         }
         if stop.run_until_cancelled(tokio::time::sleep(HEARTBEAT)).await.is_none() {
-            return within_patience(scheduling::resign(database, lead)).await;
+            return scheduling::resign(database, lead).await;
         }
     }
 }
@@ -126,8 +127,4 @@ async fn publish(database: &Database, lines: &[Followed], now: DateTime<Utc>) ->
         })
         .collect();
     scheduling::publish_lines(database, &told).await
-}
-
-async fn within_patience<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }

@@ -3,7 +3,7 @@
 //! [`TenantTx`] is the only way to a tenant's rows. Row-level security refuses them to any other transaction, and the
 //! functions of the domain slices take a `&mut TenantTx`, so that forgetting the tenant does not compile.
 
-use std::str::FromStr as _;
+use std::{str::FromStr as _, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
@@ -34,10 +34,14 @@ pub enum MigrateError {
     ServiceLogin,
 }
 
+/// How long a connection that says nothing is waited for, by whoever asks with [`Database::ask`].
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A pool of connections with the services' login.
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    patience: Duration,
 }
 
 impl Database {
@@ -53,7 +57,26 @@ impl Database {
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, patience: PATIENCE })
+    }
+
+    /// The same pool, for somebody who waits for an answer for another time.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { pool: self.pool.clone(), patience }
+    }
+
+    /// Asks something that belongs to no tenant, and gives the connection up when there is no answer in time: one that fell
+    /// silent, as after a fail-over or behind a firewall that forgot it, is kept by the operating system for a quarter of an
+    /// hour. What was asked may have been done all the same.
+    pub async fn ask<T, E: From<sqlx::Error>>(
+        &self,
+        asking: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut asked = Asked { connection: self.pool.acquire().await?, is_answered: false };
+        let answer = tokio::time::timeout(self.patience, asking(&mut asked.connection)).await;
+        asked.is_answered = answer.is_ok();
+        answer.unwrap_or(Err(sqlx::Error::PoolTimedOut.into()))
     }
 
     /// Begins a transaction that sees and writes the rows of one tenant, in one round trip.
@@ -87,6 +110,20 @@ impl Database {
     /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+}
+
+/// A connection in use. Closed unless it answered: it would be tested before it goes back to the pool, and wait for ever.
+struct Asked {
+    connection: PoolConnection<Postgres>,
+    is_answered: bool,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.connection.close_on_drop();
+        }
     }
 }
 

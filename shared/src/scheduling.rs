@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::postgres::types::PgInterval;
+use sqlx::{Connection as _, PgConnection, postgres::types::PgInterval};
 use tracing::Span;
 use uuid::Uuid;
 
@@ -30,15 +30,13 @@ impl Lead {
 
 /// Takes the lead for the length of a lease if nobody has it.
 pub async fn try_lead(database: &Database, candidate: Uuid, lease: Duration) -> Result<Option<Lead>, sqlx::Error> {
-    let mut connection = database.registry().await?;
-    let epoch = sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         "update scheduler_leader set epoch = epoch + 1, holder = $1, leads_until = clock_timestamp() + $2::interval
          where leads_until < clock_timestamp() returning epoch",
         candidate,
         interval(lease)?
-    )
-    .fetch_optional(&mut *connection)
-    .await?;
+    );
+    let epoch = database.ask(async |connection| asking.fetch_optional(connection).await).await?;
     Ok(epoch.map(|epoch| Lead { epoch }))
 }
 
@@ -48,22 +46,19 @@ pub async fn keep_leading(
     lead: Lead,
     lease: Duration,
 ) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    let mut connection = database.registry().await?;
-    let kept = sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         r#"update scheduler_leader set leads_until = clock_timestamp() + $2::interval where epoch = $1
            returning clock_timestamp() as "now!""#,
         lead.epoch,
         interval(lease)?
     );
-    kept.fetch_optional(&mut *connection).await
+    database.ask(async |connection| asking.fetch_optional(connection).await).await
 }
 
 /// Gives the lead up, so that another scheduler need not wait for the lease to end.
 pub async fn resign(database: &Database, lead: Lead) -> Result<(), sqlx::Error> {
-    let mut connection = database.registry().await?;
-    sqlx::query!("update scheduler_leader set leads_until = '-infinity' where epoch = $1", lead.epoch)
-        .execute(&mut *connection)
-        .await?;
+    let asking = sqlx::query!("update scheduler_leader set leads_until = '-infinity' where epoch = $1", lead.epoch);
+    database.ask(async |connection| asking.execute(connection).await).await?;
     Ok(())
 }
 
@@ -115,8 +110,7 @@ pub async fn tick(
     template: &Template,
 ) -> Result<Tick, sqlx::Error> {
     let span = tick_span(line, due_at, template);
-    let mut connection = database.registry().await?;
-    let made = sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         "select scheduler_tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         line,
         due_at,
@@ -129,9 +123,8 @@ pub async fn tick(
         template.is_limited,
         template.priority,
         traces::trace_parent(&span)
-    )
-    .fetch_one(&mut *connection)
-    .await;
+    );
+    let made = database.ask(async |connection| asking.fetch_one(connection).await).await;
     match made {
         Ok(Some(tenants)) => Ok(Tick::Made(tenants)),
         Ok(None) => Ok(Tick::MadeBefore),
@@ -161,26 +154,22 @@ fn tick_span(line: &str, due_at: DateTime<Utc>, template: &Template) -> Span {
 
 /// Up to when a line needs no more ticks, whoever led: its latest tick or, when there is none, when it was published first.
 pub async fn ticked_until(database: &Database, line: &str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    let mut registry = database.registry().await?;
-    sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         "select coalesce((select max(due_at) from scheduler_ticks where line = $1),
                          (select since from scheduler_lines where name = $1))",
         line
-    )
-    .fetch_one(&mut *registry)
-    .await
+    );
+    database.ask(async |connection| asking.fetch_one(connection).await).await
 }
 
 /// Forgets ticks of long ago, though never the latest of a line.
 pub async fn forget_old_ticks(database: &Database) -> Result<(), sqlx::Error> {
-    let mut registry = database.registry().await?;
-    sqlx::query!(
+    let asking = sqlx::query!(
         "delete from scheduler_ticks t where due_at < now() - $1::interval
          and due_at < (select max(due_at) from scheduler_ticks l where l.line = t.line)",
         interval(REMEMBERED)?
-    )
-    .execute(&mut *registry)
-    .await?;
+    );
+    database.ask(async |connection| asking.execute(connection).await).await?;
     Ok(())
 }
 
@@ -224,23 +213,26 @@ pub async fn publish_lines(
     lines: &[(&str, &str, &str, Option<DateTime<Utc>>)],
 ) -> Result<(), sqlx::Error> {
     let names: Vec<&str> = lines.iter().map(|line| line.0).collect();
-    let mut transaction = database.untenanted().await?;
-    sqlx::query!("delete from scheduler_lines where not name = any ($1)", &names as &[&str])
-        .execute(&mut *transaction)
-        .await?;
-    for (name, cron, time_zone, next_at) in lines {
-        sqlx::query!(
-            "insert into scheduler_lines (name, cron, time_zone, next_at) values ($1, $2, $3, $4)
-             on conflict (name) do update set cron = $2, time_zone = $3, next_at = $4",
-            name,
-            cron,
-            time_zone,
-            *next_at
-        )
-        .execute(&mut *transaction)
-        .await?;
-    }
-    transaction.commit().await
+    let publishing = async |connection: &mut PgConnection| {
+        let mut transaction = connection.begin().await?;
+        sqlx::query!("delete from scheduler_lines where not name = any ($1)", &names as &[&str])
+            .execute(&mut *transaction)
+            .await?;
+        for (name, cron, time_zone, next_at) in lines {
+            sqlx::query!(
+                "insert into scheduler_lines (name, cron, time_zone, next_at) values ($1, $2, $3, $4)
+                 on conflict (name) do update set cron = $2, time_zone = $3, next_at = $4",
+                name,
+                cron,
+                time_zone,
+                *next_at
+            )
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await
+    };
+    database.ask(publishing).await
 }
 
 fn interval(duration: Duration) -> Result<PgInterval, sqlx::Error> {

@@ -186,9 +186,11 @@ async fn accept(listener: TcpListener, server: String, state: watch::Receiver<St
     }
 }
 
-/// Keeps connections open and silent for a long time, at most as long as the proxy lives.
+/// Keeps connections open and silent for a long time, unless all are cut.
 async fn hold<T>(state: &mut watch::Receiver<State>, connections: T) {
-    let _ = tokio::time::timeout(SILENCE, async { while state.changed().await.is_ok() {} }).await;
+    let until = state.borrow_and_update().generation;
+    let cut = state.wait_for(|state| state.generation > until && matches!(state.fate, Fate::Cut));
+    let _ = tokio::time::timeout(SILENCE, cut).await;
     drop(connections);
 }
 

@@ -200,17 +200,15 @@ pub(super) struct Started {
 
 /// Begins an attempt of each of the jobs under a lease; those that have ended are left out.
 pub(super) async fn start(database: &Database, ids: &[Uuid], lease: Uuid) -> Result<Vec<Started>, sqlx::Error> {
-    let mut transaction = database.registry().await?;
-    let rows = sqlx::query!(
+    let asking = sqlx::query!(
         r#"select id as "id!", tenant_id as "tenant_id!", job as "job!", payload as "payload!", attempts as "attempts!",
                   max_attempts as "max_attempts!", cancelled_at is not null as "is_cancelled!", run_at as "run_at!",
                   started_at as "started_at!", trace_parent
            from outbox_start($1, $2)"#,
         ids,
         lease
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
+    );
+    let rows = database.ask(async |connection| asking.fetch_all(connection).await).await?;
     Ok(rows
         .into_iter()
         .map(|r| Started {
@@ -258,16 +256,14 @@ pub(super) async fn finish(database: &Database, finished: &[Finished]) -> Result
     let leases: Vec<Uuid> = finished.iter().map(|f| f.lease).collect();
     let endings: Vec<String> = finished.iter().map(|f| f.ending.name().to_owned()).collect();
     let results: Vec<Option<Value>> = finished.iter().map(|f| f.result.clone()).collect();
-    let mut connection = database.registry().await?;
-    sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         r#"select id as "id!" from outbox_finish($1, $2, $3, $4) as id"#,
         &ids,
         &leases,
         &endings,
         &results as &[Option<Value>]
-    )
-    .fetch_all(&mut *connection)
-    .await
+    );
+    database.ask(async |connection| asking.fetch_all(connection).await).await
 }
 
 /// Records a failed attempt: tried again after `again_in`, or a dead letter. False: it was not this lease's to say.
@@ -279,23 +275,21 @@ pub(super) async fn fail(
     again_in: Option<Duration>,
 ) -> Result<bool, sqlx::Error> {
     let again_in = again_in.map(whole_millis).map(PgInterval::try_from).transpose().map_err(sqlx::Error::Encode)?;
-    let mut connection = database.registry().await?;
-    let failed = sqlx::query_scalar!(
+    let asking = sqlx::query_scalar!(
         "select outbox_fail($1, $2, $3, now() + $4::interval)",
         id,
         lease,
         shortened(error),
         again_in
-    )
-    .fetch_one(&mut *connection)
-    .await?;
+    );
+    let failed = database.ask(async |connection| asking.fetch_one(connection).await).await?;
     Ok(failed.unwrap_or(false))
 }
 
 /// Takes back that attempts were begun.
 pub(super) async fn hand_back(database: &Database, ids: &[Uuid], lease: Uuid) -> Result<(), sqlx::Error> {
-    let mut connection = database.registry().await?;
-    sqlx::query!("select outbox_hand_back($1, $2)", ids, lease).execute(&mut *connection).await?;
+    let asking = sqlx::query!("select outbox_hand_back($1, $2)", ids, lease);
+    database.ask(async |connection| asking.execute(connection).await).await?;
     Ok(())
 }
 
@@ -305,23 +299,21 @@ pub(super) async fn progress(database: &Database, reports: &[(Uuid, Uuid, i64, i
     let leases: Vec<Uuid> = reports.iter().map(|r| r.1).collect();
     let dones: Vec<i64> = reports.iter().map(|r| r.2).collect();
     let totals: Vec<i64> = reports.iter().map(|r| r.3).collect();
-    let mut connection = database.registry().await?;
-    sqlx::query!("select outbox_progress($1, $2, $3, $4)", &ids, &leases, &dones, &totals)
-        .execute(&mut *connection)
-        .await?;
+    let asking = sqlx::query!("select outbox_progress($1, $2, $3, $4)", &ids, &leases, &dones, &totals);
+    database.ask(async |connection| asking.execute(connection).await).await?;
     Ok(())
 }
 
 /// Which of these jobs somebody wants to end.
 pub(super) async fn cancelled(database: &Database, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
-    let mut connection = database.registry().await?;
-    sqlx::query_scalar!(r#"select id as "id!" from outbox_cancelled($1) as id"#, ids).fetch_all(&mut *connection).await
+    let asking = sqlx::query_scalar!(r#"select id as "id!" from outbox_cancelled($1) as id"#, ids);
+    database.ask(async |connection| asking.fetch_all(connection).await).await
 }
 
 /// The names of the queues that are paused.
 pub(super) async fn paused(database: &Database) -> Result<Vec<String>, sqlx::Error> {
-    let mut connection = database.registry().await?;
-    sqlx::query_scalar!("select queue from paused_queues").fetch_all(&mut *connection).await
+    let asking = sqlx::query_scalar!("select queue from paused_queues");
+    database.ask(async |connection| asking.fetch_all(connection).await).await
 }
 
 /// Forgets up to `batch` finished jobs of a queue that are older than `keep_for` or beyond the latest `keep`.
@@ -333,10 +325,8 @@ pub(super) async fn trim(
     batch: i32,
 ) -> Result<i64, sqlx::Error> {
     let keep_for = PgInterval::try_from(keep_for).map_err(sqlx::Error::Encode)?;
-    let mut connection = database.registry().await?;
-    let trimmed = sqlx::query_scalar!("select finished_jobs_trim($1, $2, $3, $4)", queue.name(), keep_for, keep, batch)
-        .fetch_one(&mut *connection)
-        .await?;
+    let asking = sqlx::query_scalar!("select finished_jobs_trim($1, $2, $3, $4)", queue.name(), keep_for, keep, batch);
+    let trimmed = database.ask(async |connection| asking.fetch_one(connection).await).await?;
     Ok(trimmed.unwrap_or(0))
 }
 
@@ -412,14 +402,12 @@ pub(super) struct Troubles {
 
 /// What is wrong with each queue; those with which nothing is are not listed. Cheap, whatever the backlog.
 pub(super) async fn troubles(database: &Database) -> Result<Vec<Troubles>, sqlx::Error> {
-    let mut connection = database.registry().await?;
-    sqlx::query_as!(
+    let asking = sqlx::query_as!(
         Troubles,
         r#"select queue as "queue!", unrelayed as "unrelayed!", relay_lag_seconds as "relay_lag_seconds!", dead as "dead!"
            from outbox_troubles()"#
-    )
-    .fetch_all(&mut *connection)
-    .await
+    );
+    database.ask(async |connection| asking.fetch_all(connection).await).await
 }
 
 /// An error's text as it is kept: enough to understand it, never a page, and without what PostgreSQL cannot store.

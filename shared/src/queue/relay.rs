@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox};
+use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox, store::Memory};
 use crate::db::Database;
 
 const BATCH: u16 = 500;
@@ -56,22 +57,15 @@ pub async fn run(database: Database, store: QueueStore, stop: CancellationToken)
 
 /// Relays everything that is waiting now; for tests and for commands that want to see the effect.
 pub async fn once(database: &Database, store: &QueueStore) -> Result<usize, RelayError> {
-    let relay = Relay::new(database.clone(), store.clone());
-    relay.notice_lost_memory().await?;
+    let mut relay = Relay::new(database.clone(), store.clone());
+    relay.mend_memory().await?;
     relay.drain().await
 }
 
 /// Makes sure that Redis knows every job that was relayed at least `older_than` ago, and sends those again that it forgot;
 /// returns how many. The relay does this by itself, a page at a time; for tests and for commands that want it done now.
 pub async fn audit(database: &Database, store: &QueueStore, older_than: Duration) -> Result<usize, RelayError> {
-    let mut relay = Relay::new(database.clone(), store.clone());
-    let mut missing = 0;
-    loop {
-        missing += relay.audit_page(older_than).await?;
-        if relay.audit_queue == 0 && relay.audit_after.is_nil() {
-            return Ok(missing);
-        }
-    }
+    Relay::new(database.clone(), store.clone()).audit_all(older_than).await
 }
 
 struct Relay {
@@ -92,7 +86,7 @@ impl Relay {
         let mut listener = self.database.listener().await?;
         listener.listen("outbox").await?;
         loop {
-            self.notice_lost_memory().await?;
+            self.mend_memory().await?;
             self.drain().await?;
             if self.audited_at.elapsed() >= AUDIT_EVERY {
                 self.audit_page(AUDIT_AGE).await?;
@@ -112,21 +106,43 @@ impl Relay {
         }
     }
 
-    /// Redis without our mark has forgotten every job: all open ones are to be sent again. The mark is set last, so a
-    /// relay that dies in between leaves the finding to the next.
-    async fn notice_lost_memory(&self) -> Result<(), RelayError> {
-        if self.store.has_incarnation().await? {
-            return Ok(());
-        }
-        let mut transaction = self.database.untenanted().await?;
-        let forgotten = outbox::forget_relayed(&mut transaction).await?;
-        transaction.commit().await?;
-        self.store.mark_incarnation().await?;
-        metrics::RESENT.inc_by(u64::try_from(forgotten).unwrap_or_default());
-        if forgotten > 0 {
-            tracing::warn!(jobs = forgotten, "queue.relay.redis_was_empty: every open job is sent again");
-        }
+    /// A server without our mark has forgotten every job: all open ones are sent again. One that was started anew may have
+    /// forgotten some: those that it does not know are sent again. The mark is set last, so a relay that dies in between
+    /// leaves the finding to the next.
+    async fn mend_memory(&mut self) -> Result<(), RelayError> {
+        let run = match self.store.memory().await? {
+            Memory::Whole => return Ok(()),
+            Memory::None { run } => {
+                let forgotten = self.database.ask(async |connection| outbox::forget_relayed(connection).await).await?;
+                metrics::RESENT.inc_by(u64::try_from(forgotten).unwrap_or_default());
+                if forgotten > 0 {
+                    tracing::warn!(jobs = forgotten, "queue.relay.redis_was_empty: every open job is sent again");
+                }
+                run
+            }
+            Memory::OfAnEarlierRun { run } => {
+                (self.audit_queue, self.audit_after) = (0, Uuid::nil());
+                let missing = self.audit_all(Duration::ZERO).await?;
+                tracing::info!(
+                    jobs = missing,
+                    "queue.relay.redis_was_started_anew: what it had forgotten was sent again"
+                );
+                run
+            }
+        };
+        self.store.mark_memory(&run).await?;
         Ok(())
+    }
+
+    /// Audits from where the audit is to its end; how many jobs were missing.
+    async fn audit_all(&mut self, older_than: Duration) -> Result<usize, RelayError> {
+        let mut missing = 0;
+        loop {
+            missing += self.audit_page(older_than).await?;
+            if self.audit_queue == 0 && self.audit_after.is_nil() {
+                return Ok(missing);
+            }
+        }
     }
 
     async fn drain(&self) -> Result<usize, RelayError> {
@@ -148,14 +164,18 @@ impl Relay {
     }
 
     async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
-        let mut transaction = self.database.untenanted().await?;
-        let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
-        if taken > 0 {
-            self.store.push(queue, &jobs).await?;
-            transaction.commit().await?;
-            for job in &jobs {
-                metrics::ENQUEUED.with_label_values(&[queue.name(), &job.job]).inc();
+        let relaying = async |connection: &mut PgConnection| {
+            let mut transaction = connection.begin().await?;
+            let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
+            if taken > 0 {
+                self.store.push(queue, &jobs).await?;
+                transaction.commit().await?;
             }
+            Ok::<_, RelayError>((jobs, taken))
+        };
+        let (jobs, taken) = self.database.ask(relaying).await?;
+        for job in &jobs {
+            metrics::ENQUEUED.with_label_values(&[queue.name(), &job.job]).inc();
         }
         Ok(taken)
     }
@@ -164,9 +184,11 @@ impl Relay {
     /// well, such as the last second before a crash. Returns how many it did not know.
     async fn audit_page(&mut self, older_than: Duration) -> Result<usize, RelayError> {
         let queue = Queue::ALL[self.audit_queue];
-        let mut transaction = self.database.untenanted().await?;
-        let jobs = outbox::relayed_page(&mut transaction, queue, self.audit_after, older_than, AUDIT_PAGE).await?;
-        drop(transaction);
+        let after = self.audit_after;
+        let page = async |connection: &mut PgConnection| {
+            outbox::relayed_page(connection, queue, after, older_than, AUDIT_PAGE).await
+        };
+        let jobs = self.database.ask(page).await?;
         let missing = self.store.push(queue, &jobs).await?;
         metrics::RESENT.inc_by(missing as u64);
         if let Some(last) = jobs.last() {

@@ -17,7 +17,7 @@
 //! | `prefix:{queue}:leased` | sorted set | ids by when their lease ends |
 //! | `prefix:{queue}:counts` | hash | how many wait |
 //! | `prefix:{queue}:wake` | channel | published to when something new waits |
-//! | `prefix:incarnation` | string | set by the relay; missing after Redis lost its memory |
+//! | `prefix:incarnation` | string | the run of the server whose memory the relay knows to be whole |
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -49,6 +49,23 @@ static DEPTHS: LazyLock<Script> = script!("scripts/depths.lua");
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many expired leases one call takes over.
 const TAKE_OVER_BATCH: usize = 100;
+
+/// What a server remembers of the jobs that it was told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// Everything.
+    Whole,
+    /// What it wrote down before it was started anew, which may lack the latest or be an older copy.
+    OfAnEarlierRun {
+        /// Names the present run.
+        run: String,
+    },
+    /// Nothing.
+    None {
+        /// Names the present run.
+        run: String,
+    },
+}
 
 /// The queues in Redis. Cheap to clone; reconnects by itself.
 #[derive(Clone)]
@@ -156,14 +173,30 @@ impl QueueStore {
         connecting.await.map_err(|_| RedisError::from((redis::ErrorKind::Io, "no answer in time")))?
     }
 
-    /// Whether the server still has the memory in which this deployment's jobs were dispatched.
-    pub(super) async fn has_incarnation(&self) -> Result<bool, RedisError> {
-        self.connection.clone().exists(format!("{}:incarnation", self.prefix)).await
+    /// What the server remembers of this deployment's jobs.
+    pub(super) async fn memory(&self) -> Result<Memory, RedisError> {
+        let (info, mark): (String, Option<String>) = redis::pipe()
+            .cmd("INFO")
+            .arg("server")
+            .get(self.incarnation())
+            .query_async(&mut self.connection.clone())
+            .await?;
+        // New with each start of the server. One that does not tell it has the same name always.
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or("unknown").to_owned();
+        Ok(match mark {
+            None => Memory::None { run },
+            Some(mark) if mark == run => Memory::Whole,
+            Some(_) => Memory::OfAnEarlierRun { run },
+        })
     }
 
     /// Marks the server's memory as one in which all open jobs have been, or are about to be, dispatched.
-    pub(super) async fn mark_incarnation(&self) -> Result<(), RedisError> {
-        self.connection.clone().set(format!("{}:incarnation", self.prefix), Uuid::now_v7().to_string()).await
+    pub(super) async fn mark_memory(&self, run: &str) -> Result<(), RedisError> {
+        self.connection.clone().set(self.incarnation(), run).await
+    }
+
+    fn incarnation(&self) -> String {
+        format!("{}:incarnation", self.prefix)
     }
 
     /// Makes jobs known to the queue; those that are known already stay as they are. Returns how many were new.

@@ -17,18 +17,22 @@ use shared::{
     clock::Clock,
     config::{DatabaseConfig, QueueConfig, TelemetryConfig, WorkerConfig},
     db::{Database, TenantTx},
-    queue::{self, Job, QueueStore, worker::Worker},
+    queue::{
+        self, Job, QueueStore,
+        admin::{self, Selection},
+        worker::Worker,
+    },
     scheduling::Template,
     telemetry::{self, shutdown},
-    tenancy,
+    tenancy::{self, TenantId},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::jobs::{
-    self, Fast, Flaky, Garbled, Hopeless, Journal, Killer, Later, Limited, Overdue, Panicking, Quick, Ranked, Refused,
-    Single, Slow, Tick,
+    self, Contested, Fast, Flaky, Garbled, Hopeless, Journal, Killer, Later, Limited, Overdue, Panicking, Quick,
+    Ranked, Refused, Single, Slow, Tick,
 };
 
 /// How many of a tick that was missed are made up for: more than any fault can cost.
@@ -60,6 +64,9 @@ pub(super) enum Child {
     /// Enqueues jobs.
     #[command(hide = true)]
     Enqueuer { journal: PathBuf, seed: u64, jobs_per_second: f64, most_open: i64 },
+    /// Tries dead letters again, puts them away, and cancels jobs.
+    #[command(hide = true)]
+    Operator { seed: u64 },
 }
 
 impl Child {
@@ -81,6 +88,7 @@ impl Child {
                 let enqueuer = Enqueuer::new(database, &journal, random, jobs_per_second).await;
                 enqueuer.run(most_open, shutdown.stop).await;
             }
+            Self::Operator { seed } => operate(&database, StdRng::seed_from_u64(seed), &shutdown.stop).await,
         }
         traces.finish().await;
     }
@@ -104,7 +112,7 @@ struct Enqueuer {
     database: Database,
     journal: Journal,
     random: StdRng,
-    tenants: Vec<tenancy::TenantId>,
+    tenants: Vec<TenantId>,
     jobs_per_second: f64,
     killed_at: Instant,
 }
@@ -134,12 +142,7 @@ impl Written {
 
 impl Enqueuer {
     async fn new(database: Database, journal: &Path, random: StdRng, jobs_per_second: f64) -> Self {
-        let tenants = loop {
-            match tenancy::all(&database).await {
-                Ok(tenants) => break tenants.into_iter().map(|tenant| tenant.id).collect(),
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-            }
-        };
+        let tenants = tenants(&database).await;
         Self { database, journal: Journal::open(journal), random, tenants, jobs_per_second, killed_at: Instant::now() }
     }
 
@@ -219,7 +222,12 @@ impl Enqueuer {
             }
             60..75 => one(tx, &Ranked { key, number: self.random.random_range(0..3) }).await?,
             75..85 => one(tx, &Limited { key, number: 0 }).await?,
-            85..88 => one(tx, &Hopeless { key, number: 0 }).await?,
+            85..87 => {
+                let id = one(tx, &Contested { key, number: self.random.random_range(0..3) }).await?;
+                written.jobs_if_committed.push(id);
+                return Ok(());
+            }
+            87..88 => one(tx, &Hopeless { key, number: 0 }).await?,
             88..91 => one(tx, &Refused { key, number: 0 }).await?,
             91..94 => one(tx, &Panicking { key, number: 0 }).await?,
             94..96 => one(tx, &Overdue { key, number: 0 }).await?,
@@ -228,6 +236,15 @@ impl Enqueuer {
         };
         written.jobs.push(id);
         Ok(())
+    }
+}
+
+async fn tenants(database: &Database) -> Vec<TenantId> {
+    loop {
+        match tenancy::all(database).await {
+            Ok(tenants) => return tenants.into_iter().map(|tenant| tenant.id).collect(),
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
     }
 }
 
@@ -277,4 +294,49 @@ async fn garbled(tx: &mut TenantTx) -> Result<Uuid, sqlx::Error> {
     .bind(Garbled::MAX_ATTEMPTS.cast_signed())
     .fetch_one(tx.connection())
     .await
+}
+
+/// Dead letters that operators try again, and those that they put away.
+const TRIED_AGAIN: &[&str] = &["contested", "hopeless"];
+const PUT_AWAY: &[&str] = &["contested", "garbled", "hopeless", "overdue", "panicking", "refused"];
+
+/// Does what operators do, until told to stop.
+/// Who does it, in the audit log.
+const OPERATOR: &str = "torture";
+
+async fn operate(database: &Database, mut random: StdRng, stop: &CancellationToken) {
+    let tenants = tenants(database).await;
+    while !stop.is_cancelled() {
+        let tenant = tenants[random.random_range(0..tenants.len())];
+        // An operator who gets an error looks what happened, and does something else.
+        let _ = operate_once(database, &mut random, tenant).await;
+        let _ = stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(300))).await;
+    }
+}
+
+async fn operate_once(database: &Database, random: &mut StdRng, tenant: TenantId) -> Result<(), sqlx::Error> {
+    let mut tx = database.tenant(tenant).await?;
+    match random.random_range(0..10) {
+        0..6 => {
+            let ids = Some(some_jobs(&mut tx, "dead_at is not null and job = any ($2)", TRIED_AGAIN).await?);
+            admin::retry(&mut tx, &Selection { ids, ..Selection::default() }, OPERATOR).await?;
+        }
+        6..8 => {
+            let ids = Some(some_jobs(&mut tx, "dead_at is null and not job = any ($2)", &["killer"]).await?);
+            admin::cancel(&mut tx, &Selection { ids, ..Selection::default() }, OPERATOR).await?;
+        }
+        _ => {
+            for job in PUT_AWAY {
+                let selection = Selection { job: Some((*job).to_owned()), ..Selection::default() };
+                admin::discard(&mut tx, &selection, OPERATOR).await?;
+            }
+        }
+    }
+    tx.commit().await
+}
+
+async fn some_jobs(tx: &mut TenantTx, which: &str, jobs: &[&str]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let sql = format!("select id from outbox where tenant_id = $1 and {which} order by random() limit 3");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(tenant).bind(jobs).fetch_all(tx.connection()).await
 }

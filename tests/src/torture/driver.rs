@@ -2,14 +2,16 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use shared::{
+    clock::Clock,
     config::{DatabaseConfig, OwnerDatabaseConfig},
     db::{self, Database},
     telemetry,
     tenancy::{self, NewTenant},
 };
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::{sync::Mutex as AsyncMutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +25,13 @@ use super::{
     servers::{Postgres, Redis},
 };
 
-const WORKERS: usize = 5;
-const SCHEDULERS: usize = 3;
-const ENQUEUERS: u8 = 3;
-const TENANTS: usize = 20;
+const WORKERS: u32 = 5;
+const SCHEDULERS: u32 = 3;
+const ENQUEUERS: u32 = 3;
+const OPERATORS: u32 = 2;
+const TENANTS: u32 = 20;
+/// How many seconds lie between the due times of each line.
+const EVERY: &[(&str, i64)] = &[("every_second", 1), ("every_other_second", 2)];
 /// Enqueuers wait while more jobs than this are open.
 const MOST_OPEN: i64 = 5000;
 /// How often the history is read and progress told.
@@ -42,16 +47,13 @@ const GROWTH_BYTES: u64 = 64 << 20;
 
 pub(super) async fn run(arguments: Arguments) -> ExitCode {
     telemetry::install_tls();
+    sweep(&arguments.folder);
     let folder = tempfile::Builder::new()
-        .prefix("torture-")
+        .prefix(&format!("torture-{}-", std::process::id()))
         .permissions(fs::Permissions::from_mode(0o711))
         .tempdir_in(&arguments.folder)
         .unwrap();
     let path = folder.path().to_owned();
-    if arguments.keep {
-        let _ = folder.keep();
-        report::say(&format!("Everything is kept in {}.", path.display()));
-    }
     let seed = arguments.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
     report::say(&format!("torture: seed {seed} (SEED={seed} repeats its faults)"));
     let mut torture = Torture::start(arguments, &path, seed).await;
@@ -61,6 +63,11 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
         () = terminated() => None,
     };
     torture.stop_servers().await;
+    if torture.arguments.keep {
+        let kept = path.with_file_name(format!("kept-torture-{seed}"));
+        fs::rename(folder.keep(), &kept).unwrap();
+        report::say(&format!("Everything is in {}.", kept.display()));
+    }
     let Some(run) = run else {
         report::say("torture: interrupted");
         return ExitCode::from(130);
@@ -71,6 +78,18 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     }
     report::say(&report::figures(&run));
     if run.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Removes what a run that was itself killed could not.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("torture-")?.split('-').next()?.parse::<i32>().ok());
+        let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { continue };
+        if rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 async fn terminated() {
@@ -115,7 +134,7 @@ impl Torture {
             service_url: postgres.service_url(),
             postgres: Arc::new(AsyncMutex::new(postgres)),
             redis: Arc::new(AsyncMutex::new(redis)),
-            log: Arc::new(Log::default()),
+            log: Arc::new(Log::new(&folder.join("faults.log"))),
             started: Instant::now(),
             stop: calm_down.clone(),
         };
@@ -147,18 +166,17 @@ impl Torture {
         let tortured = self.started.elapsed();
         self.calm_down.cancel();
         lanes.join_all().await;
-        let rest = self.heal().await;
+        let (rest, until) = self.heal().await;
         let checker = std::mem::take(&mut self.checker);
         let deaths = self.ground.deaths.lock().unwrap().clone();
         let log = &self.faults.log;
-        let every: Vec<(&str, i64)> = vec![("every_second", 1), ("every_other_second", 2)];
         Run {
             seed: self.seed,
             tortured,
             faults: log.total(),
             by_fault: log.counts(),
             deaths: (deaths.iter().filter(|death| death.was_killed).count(), deaths.len()),
-            verdict: checker.finish(&deaths, &log.disturbed(), &every),
+            verdict: checker.finish(&deaths, &log.disturbed(), EVERY, until),
             rest,
         }
     }
@@ -180,7 +198,8 @@ impl Torture {
 
     async fn window(&mut self) {
         // An error: the server is away in this moment. The next window has it all.
-        let _ = self.reader.read(&mut self.checker).await;
+        let running = || self.faults.slots.iter().filter_map(|slot| slot.name()).collect();
+        let _ = self.reader.read(&mut self.checker, running).await;
         let witness = self.faults.slots.iter().find(|slot| slot.role == Role::Witness);
         if self.started.elapsed() > Duration::from_secs(60)
             && let Some(memory) = witness.and_then(|slot| slot.memory())
@@ -197,17 +216,17 @@ impl Torture {
         ));
     }
 
-    /// Ends all faults, waits for the backlog to end and looks at what is left.
-    async fn heal(&mut self) -> Rest {
+    /// Ends all faults, waits for the backlog to end and looks at what is left; and until when there were schedulers.
+    async fn heal(&mut self) -> (Rest, DateTime<Utc>) {
         let healing = Instant::now();
         self.faults.heal();
-        for slot in self.slots(&[Role::Enqueuer]) {
+        for slot in self.slots(&[Role::Enqueuer, Role::Operator]) {
             slot.stop();
         }
         let mut rest = Rest::default();
         while healing.elapsed() < HEALING {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            rest.open = self.open_jobs().await;
+            rest.open = self.count("dead_at is null").await;
             rest.redis_keys = self.redis_keys().await;
             if healing.elapsed().as_secs().is_multiple_of(5) {
                 self.window().await;
@@ -217,19 +236,25 @@ impl Torture {
             }
         }
         rest.healed_after = healing.elapsed();
+        let until = Clock::system().now();
         self.stop_processes().await;
         self.window().await;
         rest.dead_tuples = self.dead_tuples().await.unwrap_or(-1);
         rest.memory = self.memory;
         rest.refused_leaders = self.refused_leaders();
+        rest.dead_letters = self.count("dead_at is not null").await;
         self.check_rest(&rest);
-        rest
+        (rest, until)
     }
 
     fn check_rest(&mut self, rest: &Rest) {
         let mut found = Vec::new();
         if rest.open != 0 {
             found.push(format!("{} jobs are still open after {:?}", rest.open, rest.healed_after));
+        }
+        let dead_letters = self.checker.finished() - self.checker.counts().0 as u64;
+        if u64::try_from(rest.dead_letters) != Ok(dead_letters) {
+            found.push(format!("there are {} dead letters, and {dead_letters} in the history", rest.dead_letters));
         }
         if rest.has_job_keys() {
             found.push(format!("Redis still has {:?}", rest.redis_keys));
@@ -262,23 +287,27 @@ impl Torture {
         self.faults.slots.iter().filter(|slot| roles.contains(&slot.role)).cloned().collect()
     }
 
-    /// As PostgreSQL counts them; -1 when it cannot be asked.
-    async fn open_jobs(&self) -> i64 {
+    /// How many rows of the outbox there are of a kind; -1 when PostgreSQL cannot be asked.
+    async fn count(&self, which: &str) -> i64 {
         let count = async {
             let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
-            sqlx::query_scalar("select count(*) from outbox where dead_at is null").fetch_one(&mut owner).await
+            let sql = format!("select count(*) from outbox where {which}");
+            sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut owner).await
         };
         count.await.unwrap_or(-1)
     }
 
     async fn dead_tuples(&self) -> Result<i64, sqlx::Error> {
         let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
-        for table in ["outbox", "finished_jobs", "unrelayed_jobs"] {
-            sqlx::query(AssertSqlSafe(format!("vacuum {table}"))).execute(&mut owner).await?;
+        for table in ["vacuum outbox", "vacuum finished_jobs", "vacuum unrelayed_jobs"] {
+            sqlx::query(table).execute(&mut owner).await?;
         }
-        sqlx::query_scalar("select sum(n_dead_tup)::bigint from pg_stat_user_tables where relname in ('outbox', 'finished_jobs', 'unrelayed_jobs')")
-            .fetch_one(&mut owner)
-            .await
+        sqlx::query_scalar(
+            "select sum(n_dead_tup)::bigint from pg_stat_user_tables
+             where relname in ('outbox', 'finished_jobs', 'unrelayed_jobs')",
+        )
+        .fetch_one(&mut owner)
+        .await
     }
 
     /// How many keys of each kind Redis has: their names without queue, ids and tenants.
@@ -344,7 +373,10 @@ async fn slots(arguments: &Arguments, seed: u64, ground: &Ground) -> Vec<Arc<Slo
     for index in 0..ENQUEUERS {
         let rate = arguments.rate / f64::from(ENQUEUERS);
         let own = vec![(seed + u64::from(index)).to_string(), rate.to_string(), MOST_OPEN.to_string()];
-        slots.push(Slot::new(Role::Enqueuer, usize::from(index), own, ground).await);
+        slots.push(Slot::new(Role::Enqueuer, index, own, ground).await);
+    }
+    for index in 0..OPERATORS {
+        slots.push(Slot::new(Role::Operator, index, vec![(seed + u64::from(index)).to_string()], ground).await);
     }
     slots
 }

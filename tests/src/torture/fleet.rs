@@ -29,6 +29,7 @@ pub(super) enum Role {
     Witness,
     Scheduler,
     Enqueuer,
+    Operator,
 }
 
 impl Role {
@@ -38,6 +39,7 @@ impl Role {
             Self::Witness => "witness",
             Self::Scheduler => "scheduler",
             Self::Enqueuer => "enqueuer",
+            Self::Operator => "operator",
         }
     }
 }
@@ -64,7 +66,7 @@ pub(super) struct Ground {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) role: Role,
-    index: usize,
+    index: u32,
     /// Its ways to the servers.
     pub(super) postgres: Proxy,
     pub(super) redis: Proxy,
@@ -82,7 +84,7 @@ struct Running {
 }
 
 impl Slot {
-    pub(super) async fn new(role: Role, index: usize, arguments: Vec<String>, ground: &Ground) -> Arc<Self> {
+    pub(super) async fn new(role: Role, index: u32, arguments: Vec<String>, ground: &Ground) -> Arc<Self> {
         Arc::new(Self {
             role,
             index,
@@ -131,6 +133,7 @@ impl Slot {
             Role::Worker | Role::Witness => command.args(["worker", &journal]),
             Role::Scheduler => command.arg("scheduler"),
             Role::Enqueuer => command.args(["enqueuer", &journal]),
+            Role::Operator => command.arg("operator"),
         };
         command
             .args(&self.arguments)
@@ -154,6 +157,10 @@ impl Slot {
             command.env("WORKER_QUEUES", "maintenance");
         }
         command
+    }
+
+    pub(super) fn uses_redis(&self) -> bool {
+        matches!(self.role, Role::Worker | Role::Witness)
     }
 
     /// The process that runs at this moment.

@@ -1,7 +1,7 @@
 //! Reading what was written down, in windows, so that neither memory nor disk grows with the length of a run.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -37,7 +37,13 @@ impl Reader {
     }
 
     /// Passes on everything that happened before the oldest transaction that is still open.
-    pub(super) async fn read(&mut self, checker: &mut Checker) -> Result<(), sqlx::Error> {
+    ///
+    /// `running` tells the names of the processes that may still write journals; those of others are removed once read.
+    pub(super) async fn read(
+        &mut self,
+        checker: &mut Checker,
+        running: impl Fn() -> HashSet<String>,
+    ) -> Result<(), sqlx::Error> {
         let mut owner = match self.owner.take() {
             Some(owner) => owner,
             None => PgConnection::connect(self.owner_url.expose_secret()).await?,
@@ -57,17 +63,21 @@ impl Reader {
         for transition in transitions {
             checker.transition(transition);
         }
-        self.read_journals(checker);
+        self.read_journals(checker, running);
         sqlx::query("delete from torture.history where xid < $1").bind(until).execute(&mut owner).await?;
         self.owner = Some(owner);
         Ok(())
     }
 
-    fn read_journals(&mut self, checker: &mut Checker) {
+    fn read_journals(&mut self, checker: &mut Checker, running: impl Fn() -> HashSet<String>) {
         let entries = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.filter(|path| path.extension().is_some_and(|extension| extension == "journal")) {
+        let journals: Vec<PathBuf> =
+            entries.filter(|path| path.extension().is_some_and(|extension| extension == "journal")).collect();
+        // Asked afterwards, so that a process that has just begun its journal is among them.
+        let running = running();
+        for path in journals {
             let mut file = File::open(&path).unwrap();
-            let position = self.journals.entry(path).or_insert(0);
+            let position = self.journals.entry(path.clone()).or_insert(0);
             file.seek(SeekFrom::Start(*position)).unwrap();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
@@ -76,6 +86,10 @@ impl Reader {
             *position += whole as u64;
             for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
                 pass_on(line, checker);
+            }
+            if !path.file_stem().is_some_and(|name| running.contains(&*name.to_string_lossy())) {
+                fs::remove_file(&path).unwrap();
+                self.journals.remove(&path);
             }
         }
     }
@@ -86,7 +100,10 @@ fn pass_on(line: &str, checker: &mut Checker) {
     let (Some(what), Some(second)) = (words.next(), words.next()) else { return };
     let third = || words.clone().next().and_then(|id| id.parse::<Uuid>().ok()).unwrap_or_default();
     match (what, second) {
-        ("started", job) => checker.run(job.parse().unwrap_or_default()),
+        ("started", job) => {
+            let attempt = words.next().and_then(|attempt| attempt.parse().ok()).unwrap_or_default();
+            checker.run(job.parse().unwrap_or_default(), attempt);
+        }
         ("enqueued", "job") => checker.told(Told::Job(third())),
         ("enqueued", "key") => checker.told(Told::Key(third())),
         ("rolled_back", "job") => checker.told(Told::NoJob(third())),

@@ -24,7 +24,7 @@ use uuid::Uuid;
 const PLENTY: u32 = 100;
 const SOON: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(2) };
 /// Of jobs that can never succeed.
-pub(super) const FEW: u32 = 3;
+const FEW: u32 = 3;
 
 macro_rules! jobs {
     ($($(#[$doc:meta])* $job:ident $name:literal in $queue:ident, $attempts:expr, $timeout:expr; { $($member:item)* })*) => {
@@ -84,6 +84,12 @@ jobs! {
     }
     /// Fails whenever it is tried.
     Hopeless "hopeless" in Maintenance, FEW, MINUTE; {}
+    /// The same, and at most one of a number is open.
+    Contested "contested" in Embeddings, FEW, MINUTE; {
+        fn unique_key(&self) -> Option<String> {
+            Some(self.number.to_string())
+        }
+    }
     /// Knows that it will never work.
     Refused "refused" in Embeddings, PLENTY, MINUTE; {}
     /// Panics.
@@ -122,7 +128,7 @@ pub(super) enum Fate {
 /// What jobs of the name must come to.
 pub(super) fn expected(name: &str) -> Fate {
     match name {
-        "hopeless" | "refused" | "panicking" | "overdue" | "garbled" => Fate::Dead,
+        "hopeless" | "contested" | "refused" | "panicking" | "overdue" | "garbled" => Fate::Dead,
         "killer" => Fate::DeadAfterAll,
         _ => Fate::Done,
     }
@@ -202,7 +208,8 @@ pub(super) fn registry(database: Database, journal: Journal) -> Registry {
         };
         Ranked: |_job, run, context| context.effect(&run);
         Limited: |_job, run, context| context.effect(&run);
-        Hopeless: |_job, run, context| async { let _ = &context; Err(not_now()) };
+        Hopeless: |_job, run, context| async { Err(not_now()) };
+        Contested: |_job, run, context| async { Err(not_now()) };
         Refused: |_job, run, context| async { Err(JobError::fail(std::io::Error::other("never"))) };
         Panicking: |_job, run, context| async { panic!("as it is meant to") };
         Overdue: |_job, run, context| std::future::pending();

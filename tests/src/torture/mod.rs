@@ -9,8 +9,6 @@
 //! same seed is the same weather, not the same run.
 
 mod check;
-#[cfg(test)]
-mod check_tests;
 mod children;
 mod driver;
 mod faults;
@@ -33,19 +31,19 @@ const LEASE: Duration = Duration::from_secs(5);
 #[command(name = "torture", max_term_width = 100)]
 pub(crate) struct Arguments {
     /// For how many seconds there are jobs and faults. Default: 600, or 4 hours when jobs or faults are to be reached.
-    #[arg(long, env = "DURATION")]
+    #[arg(long)]
     duration: Option<u64>,
     /// End when so many jobs were finished (and so many faults done).
-    #[arg(long, env = "JOBS")]
+    #[arg(long)]
     jobs: Option<u64>,
     /// End when so many faults were done (and so many jobs finished).
-    #[arg(long, env = "FAULTS")]
+    #[arg(long)]
     faults: Option<u64>,
     /// What decides which faults come when. Default: a new one each time, which is printed.
-    #[arg(long, env = "SEED")]
+    #[arg(long)]
     seed: Option<u64>,
     /// Write a report in Markdown.
-    #[arg(long, env = "REPORT")]
+    #[arg(long)]
     report: Option<PathBuf>,
     /// How many jobs are enqueued in a second.
     #[arg(long, default_value_t = 700.0)]
@@ -73,8 +71,9 @@ struct ChildArguments {
 
 /// The program `torture`.
 pub fn main() -> ExitCode {
-    let is_child =
-        std::env::args().nth(1).is_some_and(|first| ["worker", "scheduler", "enqueuer"].contains(&first.as_str()));
+    let is_child = std::env::args()
+        .nth(1)
+        .is_some_and(|first| ["worker", "scheduler", "enqueuer", "operator"].contains(&first.as_str()));
     if is_child {
         children::die_with_parent();
     }

@@ -12,6 +12,7 @@ use super::{
 pub(super) struct Rest {
     pub(super) healed_after: Duration,
     pub(super) open: i64,
+    pub(super) dead_letters: i64,
     /// How many keys of each kind.
     pub(super) redis_keys: BTreeMap<String, u64>,
     pub(super) dead_tuples: i64,
@@ -92,28 +93,32 @@ pub(super) fn markdown(run: &Run) -> String {
     for (kind, count) in &run.by_fault {
         let _ = writeln!(text, "| {kind} | {count} |");
     }
-    let _ = writeln!(text, "\n## Jobs\n\n| kind | enqueued | done | dead letters | open |\n|---|---:|---:|---:|---:|");
+    let _ = writeln!(
+        text,
+        "\n## Jobs\n\n| kind | enqueued | done | dead letters | put away | open |\n|---|---:|---:|---:|---:|---:|"
+    );
     for (kind, outcomes) in &run.verdict.by_kind {
         let _ = writeln!(
             text,
-            "| {kind} | {} | {} | {} | {} |",
-            outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.open
+            "| {kind} | {} | {} | {} | {} | {} |",
+            outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.put_away, outcomes.open
         );
     }
     text
 }
 
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn summary(text: &mut String, run: &Run) {
     let Run { verdict, rest, tortured, .. } = run;
     let seconds = tortured.as_secs_f64();
-    let jobs_per_minute = verdict.jobs.saturating_mul(60) / tortured.as_secs().max(1);
     let repeated = verdict.runs.saturating_sub(verdict.jobs);
     let mut line = |what: String| {
         let _ = writeln!(text, "- {what}");
     };
     line(format!(
-        "{} jobs in {seconds:.0} s ({jobs_per_minute} a minute), then healed in {:.0} s.",
+        "{} jobs in {seconds:.0} s ({:.0}/s), then healed in {:.0} s.",
         verdict.jobs,
+        verdict.jobs as f64 / seconds,
         rest.healed_after.as_secs_f64()
     ));
     line(format!(
@@ -134,10 +139,20 @@ fn summary(text: &mut String, run: &Run) {
             recoveries.percentile(99),
             recoveries.percentile(100)
         ));
+        if recoveries.count() > 0 {
+            line(format!("The slowest of them: {}.", recoveries.slowest.join("; ")));
+        }
     }
+    line(format!("The longest time in which no job was done: {:.1} s.", verdict.longest_stall.as_secs_f64()));
     line(format!(
         "{} ticks by {} leaders; {} times a scheduler that had led was told that it does not any more.",
         verdict.ticks, verdict.leaders, rest.refused_leaders
+    ));
+    line(format!(
+        "Fail-over from {} leaders that died: p50 {:.2} s, max {:.2} s.",
+        verdict.fail_overs.count(),
+        verdict.fail_overs.percentile(50),
+        verdict.fail_overs.percentile(100)
     ));
     line(format!(
         "Left after healing: {} open jobs, keys in Redis by kind {:?}, {} dead tuples after VACUUM.",

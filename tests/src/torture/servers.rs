@@ -19,13 +19,13 @@ pub(super) const POSTGRES_CONNECTIONS: u32 = 150;
 const OWNER: &str = "torture_owner";
 const SERVICE: &str = "torture_service";
 
-/// A program that ends with this process, as another user where it refuses to be root.
-fn command(program: &Path, account: Option<Account>) -> Command {
+/// A program that gets the signal when this process ends, as another user where it refuses to be root.
+fn command(program: &Path, account: Option<Account>, ends_with: &str) -> Command {
     if !cfg!(target_os = "linux") {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]);
+    command.args(["--pdeathsig", ends_with]);
     if let Some(Account { user, group }) = account {
         command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--clear-groups");
     }
@@ -111,7 +111,7 @@ impl Postgres {
                 std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
             }
         }
-        let mut initdb = command(&self.programs.join("initdb"), self.account);
+        let mut initdb = command(&self.programs.join("initdb"), self.account, "KILL");
         initdb
             .arg(format!("--pgdata={}", self.folder.join("data").display()))
             .arg(format!("--username={OWNER}"))
@@ -164,7 +164,7 @@ impl Postgres {
             "log_min_messages=log".into(),
             "log_min_error_statement=panic".into(),
         ];
-        let mut postgres = command(&self.programs.join("postgres"), self.account);
+        let mut postgres = command(&self.programs.join("postgres"), self.account, "QUIT");
         postgres.arg("-D").arg(self.folder.join("data"));
         for setting in settings {
             postgres.arg("-c").arg(setting);
@@ -230,7 +230,7 @@ impl Redis {
     }
 
     pub(super) async fn start(&mut self, flushing: &str) {
-        let mut redis = command(&self.program, None);
+        let mut redis = command(&self.program, None, "KILL");
         redis.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "yes"]);
         redis.args(["--appendfsync", flushing, "--aof-load-truncated", "yes", "--maxmemory-policy", "noeviction"]);
         redis.arg("--dir").arg(&self.folder).stdin(Stdio::null());

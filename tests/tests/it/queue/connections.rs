@@ -154,6 +154,44 @@ async fn replies_of_postgresql_that_are_lost_after_the_command_was_carried_out_l
 }
 
 #[tokio::test]
+async fn a_connection_to_postgresql_that_fell_silent_is_given_up() {
+    let test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.db.url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let worker = Running::start(behind(&proxy, &test, history.waiting_at(&gate)));
+    test.enqueue(&Step::new("job")).await;
+    eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
+    proxy.silence_connections();
+    gate.open();
+    for n in 0..10 {
+        test.enqueue(&Step::new(format!("job {n}"))).await;
+    }
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_reply_of_postgresql_that_never_comes_holds_up_no_other_job() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let proxy = Proxy::before(&test.app.db.url).await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let worker = Running::start(behind(&proxy, &test, history.waiting_at(&gate)));
+    test.enqueue(&Step::new("job")).await;
+    eventually("the job runs", async || (history.running("job") == 1).then_some(())).await;
+    // The statement that records its end waits for the table, and then its reply is swallowed.
+    sqlx::raw_sql("begin; lock table outbox in access exclusive mode").execute(&mut test.owner).await.unwrap();
+    gate.open();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.silence_connections();
+    sqlx::raw_sql("commit").execute(&mut test.owner).await.unwrap();
+    for n in 0..10 {
+        test.enqueue(&Step::new(format!("job {n}"))).await;
+    }
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_that_failed_for_good_while_postgresql_was_away_becomes_a_dead_letter_when_it_is_back() {
     let mut test = QueueTest::with_lease(LEASE).await;
     let proxy = Proxy::before(&test.app.db.url).await;

@@ -88,6 +88,32 @@ async fn jobs_that_redis_forgot_one_by_one_are_sent_again_by_the_audit() {
 }
 
 #[tokio::test]
+async fn what_redis_had_forgotten_when_it_was_started_anew_is_sent_again_at_once() {
+    let mut test = QueueTest::start().await;
+    let (history, gate) = (History::default(), Gate::closed());
+    let worker = test.run(history.waiting_at(&gate));
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        ids.push(test.enqueue(&Step::new(format!("job {n}"))).await.uuid());
+    }
+    eventually("four jobs run, three wait", async || (test.depths().await == (3, 0, 4)).then_some(())).await;
+    // As after a crash: the last that was written down is lost, and the server has another name.
+    let (lane, counts) = (test.hash(ids[6])["lane"].clone(), test.key(Queue::Maintenance, "counts"));
+    let job = test.key(Queue::Maintenance, &format!("job:{}", ids[6]));
+    let lane = test.key(Queue::Maintenance, &format!("lane:{lane}"));
+    let mark = format!("{}:incarnation", test.app.queue_config.prefix);
+    let mut crash = redis::pipe();
+    crash.del(job).rpop(lane, None).hincr(counts, "waiting", -1).set(mark, "the run before").ignore();
+    crash.query::<()>(&mut test.redis).unwrap();
+    assert_eq!(test.depths().await, (2, 0, 4));
+    eventually("it is known again", async || (test.depths().await == (3, 0, 4)).then_some(())).await;
+    gate.open();
+    test.app.until_no_job_is_open().await;
+    worker.stop().await;
+    assert_eq!(history.finished(), once_each((0..7).map(|n| format!("job {n}"))));
+}
+
+#[tokio::test]
 async fn sending_a_job_again_changes_nothing_wherever_it_is() {
     let mut test = QueueTest::start().await;
     let (history, gate) = (History::default(), Gate::closed());

@@ -114,6 +114,29 @@ async fn dead_letters_are_retried_with_all_their_attempts_or_discarded() {
 }
 
 #[tokio::test]
+async fn a_job_that_somebody_else_retried_meanwhile_is_left_alone() {
+    let mut test = QueueTest::start().await;
+    let id = test.enqueue(&Step::new("job")).await.uuid();
+    test.finish(failing(&History::default())).await;
+    // Somebody's retry has not committed yet when ours finds a dead letter, and waits for it.
+    sqlx::query("begin").execute(&mut test.owner).await.unwrap();
+    let theirs = "update outbox set dead_at = null, attempts = 0, run_at = now() + interval '1 hour' where id = $1";
+    sqlx::query(theirs).bind(id).execute(&mut test.owner).await.unwrap();
+    let mut tx = test.transaction().await;
+    let ours = tokio::spawn(async move {
+        let retried = admin::retry(&mut tx, &Selection::default(), "test").await.unwrap();
+        tx.commit().await.unwrap();
+        retried
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(!ours.is_finished());
+    sqlx::query("commit").execute(&mut test.owner).await.unwrap();
+    assert!(ours.await.unwrap().is_empty());
+    let record = admin::find(&mut test.transaction().await, id).await.unwrap().unwrap();
+    assert_eq!(record.state, State::Scheduled, "as they left it");
+}
+
+#[tokio::test]
 async fn a_dead_letter_whose_unique_key_is_taken_is_not_retried() {
     let test = QueueTest::start().await;
     let history = History::default();
