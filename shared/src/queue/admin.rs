@@ -5,12 +5,14 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Span;
 use uuid::Uuid;
 
-use super::{OutboxCounts, Queue, outbox};
+use super::{OutboxCounts, Queue, counts, outbox};
 use crate::{
     audit,
     db::{Database, TenantTx},
+    telemetry::traces,
 };
 
 /// Where a job is in its life.
@@ -211,7 +213,7 @@ pub async fn find(tx: &mut TenantTx, id: Uuid) -> Result<Option<JobRecord>, sqlx
 }
 
 /// Opens dead letters again, with all their attempts before them; returns which. Of those with the same unique key only the
-/// latest is opened, and none while another job of that key is open.
+/// latest is opened, and none while another job of that key is open. Their next attempts are of the trace of whoever asked.
 pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Result<Vec<Uuid>, sqlx::Error> {
     let retried = sqlx::query_scalar!(
         "with chosen as (
@@ -223,7 +225,8 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Res
                                  and o.unique_key = d.unique_key and o.dead_at is null)
              order by job, coalesce(unique_key, id::text), unique_key is null, id desc
          ), retried as (
-             update outbox o set dead_at = null, attempts = 0, holder = null, run_at = now(), cancelled_at = null
+             update outbox o set dead_at = null, attempts = 0, holder = null, run_at = now(), cancelled_at = null,
+                                 trace_parent = coalesce($5, trace_parent)
              from chosen where o.tenant_id = $1 and o.id = chosen.id and o.dead_at is not null
              returning o.tenant_id, o.queue, o.id
          ), relayed_again as (
@@ -233,7 +236,8 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Res
         tx.tenant().uuid(),
         selection.ids.as_deref(),
         selection.queue_name(),
-        selection.job
+        selection.job,
+        traces::trace_parent(&Span::current())
     )
     .fetch_all(tx.connection())
     .await?;
@@ -345,7 +349,7 @@ pub struct QueueStats {
 /// Every queue at a glance.
 pub async fn stats(database: &Database) -> Result<Vec<QueueStats>, sqlx::Error> {
     let paused = outbox::paused(database).await?;
-    let counts = outbox::counts(database).await?;
+    let counts = counts(database).await?;
     let stats = |counts: OutboxCounts| QueueStats { is_paused: paused.contains(&counts.queue), counts };
     Ok(counts.into_iter().map(stats).collect())
 }

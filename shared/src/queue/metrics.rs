@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::{Queue, outbox::Troubles, store::Depths};
+use super::{Queue, counts::Troubles, store::Depths};
 use crate::telemetry::metrics::{counter, counters, float_gauges, gauges, histograms};
 
 /// How attempts end.

@@ -14,6 +14,7 @@
 pub mod admin;
 mod backend;
 mod connection;
+mod counts;
 mod metrics;
 mod outbox;
 pub mod relay;
@@ -27,7 +28,8 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-pub use outbox::{OutboxCounts, counts, enqueue, enqueue_all, enqueue_at};
+pub use counts::{OutboxCounts, counts};
+pub use outbox::{enqueue, enqueue_all, enqueue_at};
 pub use store::{Depths, QueueStore, RedisError};
 
 /// A kind of work with its own workers, so that slow work never blocks fast work.

@@ -20,7 +20,7 @@ use shared::{
 };
 use tests::{
     Settings, TestApp,
-    processes::{Program, free_port},
+    processes::{Program, built, free_port},
     proxy::Proxy,
 };
 use uuid::Uuid;
@@ -406,6 +406,52 @@ async fn a_worker_whose_redis_comes_back_is_ready_again_and_goes_on() {
     test.app.until_no_job_is_open().await;
     assert!(worker.terminate().await.success());
     test.assert_complete().await;
+}
+
+/// Runs `helpcenter` with these arguments; what it prints as JSON, and whether it succeeded.
+async fn helpcenter(app: &TestApp, arguments: &[&str]) -> (Value, bool) {
+    let mut command = tokio::process::Command::new(built("helpcenter"));
+    command.args(arguments).arg("--json").env_clear().env("DATABASE_URL", app.db.url.expose_secret());
+    let ended = command.output().await.unwrap();
+    (serde_json::from_slice(&ended.stdout).unwrap_or_default(), ended.status.success())
+}
+
+#[tokio::test]
+async fn the_command_line_shows_and_moves_jobs() {
+    let test = Knowledge::start().await;
+    write_articles(&test, 3, 1).await;
+    let bury = "update outbox set dead_at = now(), last_error = 'of today' where id in (select id from outbox order by id limit 2)";
+    sqlx::query(bury).execute(&mut test.app.db.owner().await).await.unwrap();
+    let ask = async |arguments: &[&str]| {
+        let (answer, is_success) = helpcenter(&test.app, arguments).await;
+        assert!(is_success, "{arguments:?}: {answer}");
+        answer
+    };
+    let dead = ask(&["jobs", "list", "--state", "dead", "--tenant", "acme"]).await;
+    let ids: Vec<&str> = dead.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    assert_eq!(
+        (ids.len(), &dead[0]["tenant"], &dead[0]["last_error"]),
+        (2, &"acme".into(), &"of today".into()),
+        "{dead}"
+    );
+    assert_eq!(ask(&["jobs", "show", ids[0]]).await["state"], "dead");
+    assert_eq!(ask(&["jobs", "retry", ids[0]]).await["retried"][0], ids[0]);
+    assert_eq!(ask(&["jobs", "discard", "--all", "--queue", "embeddings"]).await["discarded"][0], ids[1]);
+    assert_eq!(ask(&["jobs", "pause", "embeddings"]).await["paused"], true);
+    let stats = ask(&["jobs", "stats"]).await;
+    assert_eq!(
+        (&stats[0]["queue"], &stats[0]["is_paused"], &stats[0]["unrelayed"]),
+        (&"embeddings".into(), &true.into(), &2.into())
+    );
+    assert_eq!(ask(&["jobs", "resume", "embeddings"]).await["paused"], false);
+    assert_eq!(ask(&["jobs", "cancel", "--all"]).await["cancelled"].as_array().unwrap().len(), 2);
+    assert_eq!(ask(&["schedule"]).await, serde_json::json!([]));
+    let unknown = Uuid::now_v7().to_string();
+    for wrong in
+        [&["jobs", "retry", &unknown][..], &["jobs", "show", &unknown], &["jobs", "pause", "gone"], &["jobs", "retry"]]
+    {
+        assert!(!helpcenter(&test.app, wrong).await.1, "{wrong:?}");
+    }
 }
 
 /// Runs a program to its end.

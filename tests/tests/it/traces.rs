@@ -20,6 +20,7 @@ use tests::{
     JWT_SECRET, Settings, TestApp, fixture,
     processes::{Program, built, free_port},
 };
+use uuid::Uuid;
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
     matchers::{header, method, path},
@@ -211,6 +212,38 @@ async fn a_request_goes_on_with_its_callers_trace_and_tells_nobody_what_was_sear
     for body in collector.bodies().await {
         assert!(!String::from_utf8_lossy(&body).to_lowercase().contains("canary"));
     }
+}
+
+#[tokio::test]
+async fn the_attempt_of_a_job_that_a_request_opened_is_of_the_requests_trace() {
+    let test = Knowledge::start().await;
+    let collector = Collector::start().await;
+    // A dead letter, which a request has tried again: nothing that an article needs, so that it ends at once.
+    let mut tx = test.app.db.database.tenant(test.tenant).await.unwrap();
+    let job = shared::knowledge::EmbedArticle { article_id: Uuid::now_v7(), revision_id: Uuid::now_v7() };
+    let id = shared::queue::enqueue(&mut tx, &job).await.unwrap();
+    tx.commit().await.unwrap();
+    let bury = "update outbox set dead_at = now(), last_error = 'of before' where id = $1";
+    sqlx::query(bury).bind(id.uuid()).execute(&mut test.app.db.owner().await).await.unwrap();
+    let (program, url) = api(&test.app, &collector.endpoint()).await;
+    let roles = ["admin".to_owned()];
+    let exp = shared::clock::Clock::system().now().timestamp() + 3600;
+    let new = shared::auth::jwt::NewToken { sub: "p", tenant: "acme", roles: &roles, name: "P", exp };
+    let token = shared::auth::jwt::sign(&JWT_SECRET.to_owned().into(), &new).unwrap();
+    let retried = Client::new()
+        .post(format!("{url}/api/v2/help-center/admin/jobs/retry/"))
+        .bearer_auth(&token)
+        .header("traceparent", trace_parent(true))
+        .json(&json!({ "ids": [id.uuid()] }));
+    assert_eq!(tests::json(retried).await, (reqwest::StatusCode::OK, json!({ "ids": [id.uuid()] })));
+    let worker = Program::start_with(&test.app, WORKER, &[(ENDPOINT, &collector.endpoint())]).ready().await;
+    test.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success() && program.terminate().await.success());
+    let request = collector.span("POST /api/v2/help-center/admin/jobs/retry/").await;
+    let attempt = collector.span("job embed_article").await;
+    assert_eq!((request.trace.as_str(), request.parent.as_str()), (TRACE, CALLER));
+    assert_eq!((attempt.trace.as_str(), attempt.parent.as_str()), (TRACE, request.id.as_str()));
+    assert_eq!(attempt.text("messaging.message.id"), id.uuid().to_string());
 }
 
 #[tokio::test]
