@@ -22,7 +22,10 @@ pub(super) use self::{
     finish::Verdict,
     invariants::Invariant,
 };
-use super::jobs::{self, Fate};
+use super::{
+    jobs::{self, Fate},
+    report,
+};
 
 /// How many examples of each violation are kept.
 const EXAMPLES: usize = 5;
@@ -127,7 +130,9 @@ impl Checker {
         let violations = self.violations.entry(invariant).or_default();
         violations.count += 1;
         if violations.examples.len() < EXAMPLES {
-            violations.examples.push(example.into());
+            let example = example.into();
+            report::say(&format!("VIOLATED: {}: {example}", invariant.text()));
+            violations.examples.push(example);
         }
     }
 
