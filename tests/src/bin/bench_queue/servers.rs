@@ -1,5 +1,7 @@
 //! The servers that all queues share, what is made on them for each, and how durable they are.
 
+use std::fmt::Write as _;
+
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
@@ -99,7 +101,7 @@ impl Servers {
                 redis::cmd("CONFIG").arg("GET").arg(setting).query_async(&mut redis).await?;
             settings.push(format!("{name} {value}"));
         }
-        about.push_str(&format!("{name} {}: {}", version.unwrap_or_default(), settings.join(", ")));
+        let _ = write!(about, "{name} {}: {}", version.unwrap_or_default(), settings.join(", "));
         Ok(about)
     }
 

@@ -209,12 +209,7 @@ async fn add_many<S: Side>(side: &Arc<S>, jobs: usize) -> anyhow::Result<Value> 
     Ok(timed(jobs, started))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_precision_loss,
-    reason = "counts of jobs are small"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of jobs are small")]
 async fn load<S: Side>(side: &Arc<S>, rate: f64, seconds: f64) -> anyhow::Result<Value> {
     let jobs = (rate * seconds) as usize;
     let started = Instant::now();
