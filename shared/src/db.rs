@@ -3,7 +3,9 @@
 //! [`TenantTx`] is the only way to a tenant's rows. Row-level security refuses them to any other transaction, and the
 //! functions of the domain slices take a `&mut TenantTx`, so that forgetting the tenant does not compile.
 
-use std::{str::FromStr as _, time::Duration};
+mod notices;
+
+use std::{collections::BTreeSet, str::FromStr as _, time::Duration};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
@@ -13,6 +15,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use self::notices::{Notice, Notices};
 use crate::{
     config::{DatabaseConfig, OwnerDatabaseConfig},
     tenancy::TenantId,
@@ -42,6 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Database {
     pool: PgPool,
     patience: Duration,
+    notices: Notices,
 }
 
 impl Database {
@@ -57,13 +61,13 @@ impl Database {
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
             .connect_lazy_with(options);
-        Ok(Self { pool, patience: PATIENCE })
+        Ok(Self { pool, patience: PATIENCE, notices: Notices::default() })
     }
 
     /// The same pool, for somebody who waits for an answer for another time.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Self {
-        Self { pool: self.pool.clone(), patience }
+        Self { patience, ..self.clone() }
     }
 
     /// Asks something that belongs to no tenant, and gives the connection up when there is no answer in time: one that fell
@@ -83,7 +87,8 @@ impl Database {
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
         // A UUID has no character that could end the literal.
         let begin = format!("BEGIN; SELECT set_config('app.tenant_id', '{tenant}', true)");
-        Ok(TenantTx { transaction: self.pool.begin_with(AssertSqlSafe(begin)).await?, tenant })
+        let transaction = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        Ok(TenantTx { transaction, tenant, database: self.clone(), notices: BTreeSet::new() })
     }
 
     /// A connection for single statements that belong to no tenant, such as looking a tenant up. See [`Self::untenanted`].
@@ -97,6 +102,11 @@ impl Database {
         self.pool.begin().await
     }
 
+    /// Notifies the listeners of a channel, soon and without waiting for it. See [`TenantTx::notify`].
+    pub fn notify(&self, channel: &'static str, payload: &'static str) {
+        self.notices.send(self, [(channel, payload)]);
+    }
+
     /// Opens a connection of its own that waits for notifications.
     pub async fn listener(&self) -> Result<sqlx::postgres::PgListener, sqlx::Error> {
         sqlx::postgres::PgListener::connect_with(&self.pool).await
@@ -107,8 +117,9 @@ impl Database {
         self.pool.acquire().await?.ping().await
     }
 
-    /// Closes all connections.
+    /// Closes all connections, once those who wait for it were notified.
     pub async fn close(&self) {
+        self.notices.sent().await;
         self.pool.close().await;
     }
 }
@@ -132,6 +143,8 @@ impl Drop for Asked {
 pub struct TenantTx {
     transaction: Transaction<'static, Postgres>,
     tenant: TenantId,
+    database: Database,
+    notices: BTreeSet<Notice>,
 }
 
 impl TenantTx {
@@ -145,9 +158,17 @@ impl TenantTx {
         &mut self.transaction
     }
 
+    /// Notifies the listeners of a channel once the transaction has committed; nobody, if it does not. A process that dies in
+    /// this moment notifies nobody, so listeners look by the clock as well.
+    pub fn notify(&mut self, channel: &'static str, payload: &'static str) {
+        self.notices.insert((channel, payload));
+    }
+
     /// Makes the changes permanent.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
-        self.transaction.commit().await
+        self.transaction.commit().await?;
+        self.database.notices.send(&self.database, self.notices);
+        Ok(())
     }
 }
 

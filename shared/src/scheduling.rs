@@ -8,7 +8,11 @@ use sqlx::{Connection as _, PgConnection, postgres::types::PgInterval};
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::{db::Database, queue::Job, telemetry::traces};
+use crate::{
+    db::Database,
+    queue::{self, Job},
+    telemetry::traces,
+};
 
 /// How long a tick is remembered.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -126,7 +130,10 @@ pub async fn tick(
     );
     let made = database.ask(async |connection| asking.fetch_one(connection).await).await;
     match made {
-        Ok(Some(tenants)) => Ok(Tick::Made(tenants)),
+        Ok(Some(tenants)) => {
+            database.notify(queue::CHANNEL, template.queue);
+            Ok(Tick::Made(tenants))
+        }
         Ok(None) => Ok(Tick::MadeBefore),
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == FORMER_LEADER) => {
             Ok(Tick::NotLeading)

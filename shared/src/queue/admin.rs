@@ -8,7 +8,10 @@ use serde_json::Value;
 use tracing::Span;
 use uuid::Uuid;
 
-use super::{OutboxCounts, Queue, counts, outbox};
+use super::{
+    OutboxCounts, Queue, counts,
+    outbox::{self, ALL_QUEUES, CHANNEL},
+};
 use crate::{
     audit,
     db::{Database, TenantTx},
@@ -242,7 +245,7 @@ pub async fn retry(tx: &mut TenantTx, selection: &Selection, actor: &str) -> Res
     .fetch_all(tx.connection())
     .await?;
     if !retried.is_empty() {
-        sqlx::query!("select pg_notify('outbox', '')").execute(tx.connection()).await?;
+        tx.notify(CHANNEL, ALL_QUEUES);
     }
     record(tx, actor, "jobs.retried", &retried).await?;
     Ok(retried)

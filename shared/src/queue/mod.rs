@@ -29,6 +29,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 pub use counts::{OutboxCounts, counts};
+pub(crate) use outbox::CHANNEL;
 pub use outbox::{enqueue, enqueue_all, enqueue_at};
 pub use store::{Depths, QueueStore, RedisError};
 

@@ -16,6 +16,10 @@ use crate::{
 
 /// How many jobs are written by one statement.
 const ENQUEUE_BATCH: usize = 1000;
+/// Where relays hear which queue has something for them.
+pub(crate) const CHANNEL: &str = "outbox";
+/// Said there when it may be any.
+pub(super) const ALL_QUEUES: &str = "";
 
 /// Enqueues a job in the caller's transaction: it runs once the transaction commits, and never if it does not.
 ///
@@ -59,6 +63,9 @@ pub async fn enqueue_all<J: Job>(tx: &mut TenantTx, jobs: &[J]) -> Result<u64, s
         .await?;
         written += inserted.rows_affected();
     }
+    if written > 0 {
+        tx.notify(CHANNEL, J::QUEUE.name());
+    }
     Ok(written)
 }
 
@@ -93,6 +100,7 @@ async fn insert<J: Job>(tx: &mut TenantTx, job: &J, run_at: Option<DateTime<Utc>
         .fetch_optional(tx.connection())
         .await?;
         if let Some(id) = inserted {
+            tx.notify(CHANNEL, J::QUEUE.name());
             return Ok(JobId(id));
         }
         let open = sqlx::query_scalar!(

@@ -1,12 +1,14 @@
 //! The relay: from the outbox table to Redis, at least once.
 //!
-//! Woken by NOTIFY when a transaction with jobs commits, and by the clock in case a notification was missed. Several
+//! Woken by NOTIFY after a transaction with jobs has committed, and by the clock in case nobody was there to notify. Several
 //! relays share the work, one queue each at a time, so that the jobs of a queue arrive in the order in which they were
 //! written. Pushing is idempotent by id, so a relay that dies between push and commit does no harm.
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
+use futures::FutureExt as _;
+use sqlx::{Connection as _, PgConnection, postgres::PgNotification};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -14,7 +16,7 @@ use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox, store::Memory
 use crate::db::Database;
 
 const BATCH: u16 = 500;
-/// How long to wait for a notification before looking anyway.
+/// How often all queues are looked at, whatever was notified.
 const POLL: Duration = Duration::from_secs(1);
 /// How often a page of long-relayed jobs is checked against Redis, and how old they must be.
 const AUDIT_EVERY: Duration = Duration::from_secs(15);
@@ -59,7 +61,7 @@ pub async fn run(database: Database, store: QueueStore, stop: CancellationToken)
 pub async fn once(database: &Database, store: &QueueStore) -> Result<usize, RelayError> {
     let mut relay = Relay::new(database.clone(), store.clone());
     relay.mend_memory().await?;
-    relay.drain().await
+    relay.drain(&Queue::ALL).await
 }
 
 /// Makes sure that Redis knows every job that was relayed at least `older_than` ago, and sends those again that it forgot;
@@ -74,34 +76,40 @@ struct Relay {
     /// Where the audit goes on: a place in `Queue::ALL`, and the last job seen of that queue.
     audit_queue: usize,
     audit_after: Uuid,
-    audited_at: tokio::time::Instant,
+    audited_at: Instant,
 }
 
 impl Relay {
     fn new(database: Database, store: QueueStore) -> Self {
-        Self { database, store, audit_queue: 0, audit_after: Uuid::nil(), audited_at: tokio::time::Instant::now() }
+        Self { database, store, audit_queue: 0, audit_after: Uuid::nil(), audited_at: Instant::now() }
     }
 
     async fn serve(&mut self, failures: &mut u32) -> Result<std::convert::Infallible, RelayError> {
         let mut listener = self.database.listener().await?;
-        listener.listen("outbox").await?;
+        listener.listen(outbox::CHANNEL).await?;
         loop {
+            let looked_at = Instant::now();
             self.mend_memory().await?;
-            self.drain().await?;
+            self.drain(&Queue::ALL).await?;
             if self.audited_at.elapsed() >= AUDIT_EVERY {
                 self.audit_page(AUDIT_AGE).await?;
                 for queue in Queue::ALL {
                     outbox::trim(&self.database, queue, KEEP_FINISHED_FOR, KEEP_FINISHED, TRIM_BATCH).await?;
                 }
-                self.audited_at = tokio::time::Instant::now();
+                self.audited_at = Instant::now();
             }
             if std::mem::take(failures) > 0 {
                 tracing::info!("queue.relay.resumed");
             }
-            // A notification says that there is work, not what: one is as good as many.
-            if let Ok(received) = tokio::time::timeout(POLL, listener.recv()).await {
-                received?;
-                while let Some(Ok(_)) = futures::FutureExt::now_or_never(listener.recv()) {}
+            while looked_at.elapsed() < POLL
+                && let Ok(received) = tokio::time::timeout_at(looked_at + POLL, listener.recv()).await
+            {
+                let mut queues = named(&received?);
+                // A notification says where there is work, not what: one is as good as many.
+                while let Some(Ok(more)) = listener.recv().now_or_never() {
+                    queues.extend(named(&more));
+                }
+                self.drain(&Queue::ALL.into_iter().filter(|queue| queues.contains(queue)).collect::<Vec<_>>()).await?;
             }
         }
     }
@@ -145,9 +153,9 @@ impl Relay {
         }
     }
 
-    async fn drain(&self) -> Result<usize, RelayError> {
+    async fn drain(&self, queues: &[Queue]) -> Result<usize, RelayError> {
         let mut relayed = 0;
-        let mut queues = Queue::ALL.to_vec();
+        let mut queues = queues.to_vec();
         // In turn, so that no queue waits for the backlog of another.
         while !queues.is_empty() {
             let mut unfinished = Vec::with_capacity(queues.len());
@@ -165,7 +173,8 @@ impl Relay {
 
     async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
         let relaying = async |connection: &mut PgConnection| {
-            let mut transaction = connection.begin().await?;
+            // Lost in a crash, it is done again, with the same effect: so it need not wait for the disk.
+            let mut transaction = connection.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
             let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
             if taken > 0 {
                 self.store.push(queue, &jobs).await?;
@@ -202,4 +211,9 @@ impl Relay {
         }
         Ok(missing)
     }
+}
+
+/// The queues that a notification is about.
+fn named(notification: &PgNotification) -> Vec<Queue> {
+    Queue::from_name(notification.payload()).map_or_else(|| Queue::ALL.to_vec(), |queue| vec![queue])
 }

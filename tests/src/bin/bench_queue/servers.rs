@@ -78,6 +78,13 @@ impl Servers {
         Ok(Self { owner, redis, others, sides })
     }
 
+    /// When Redis writes to disk: every second, or before each answer.
+    pub(crate) async fn write_to_disk(&self, fsync: &str) -> anyhow::Result<()> {
+        let mut redis = self.redis.clone();
+        redis::cmd("CONFIG").arg("SET").arg("appendfsync").arg(fsync).exec_async(&mut redis).await?;
+        Ok(())
+    }
+
     /// Versions and durability of the servers, a line each.
     pub(crate) async fn about(&self) -> anyhow::Result<String> {
         let settings: Vec<String> = sqlx::query(

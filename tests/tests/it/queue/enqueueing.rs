@@ -1,8 +1,13 @@
 //! Jobs follow from transactions.
 
-use shared::queue;
+use std::time::Duration;
 
-use super::support::{History, QueueTest, Single, Step, once_each};
+use secrecy::ExposeSecret as _;
+use shared::queue;
+use sqlx::postgres::PgListener;
+use tokio::time::timeout;
+
+use super::support::{History, PATIENCE, QueueTest, Single, Step, once_each};
 
 #[tokio::test]
 async fn a_job_of_a_rolled_back_transaction_never_runs_and_one_of_a_committed_transaction_does() {
@@ -29,6 +34,36 @@ async fn a_job_runs_only_after_its_transaction_committed() {
     open.commit().await.unwrap();
     test.finish(history.succeeding()).await;
     assert_eq!(history.finished(), once_each(["first", "second"]));
+}
+
+#[tokio::test]
+async fn relays_are_told_of_a_queue_right_after_a_commit_and_of_nothing_else() {
+    let test = QueueTest::start().await;
+    let mut relay = test.app.db.database.listener().await.unwrap();
+    relay.listen("outbox").await.unwrap();
+    let mut rolled_back = test.transaction().await;
+    queue::enqueue(&mut rolled_back, &Step::new("rolled back")).await.unwrap();
+    drop(rolled_back);
+    test.transaction().await.commit().await.unwrap();
+    let mut committed = test.transaction().await;
+    queue::enqueue_all(&mut committed, &[Step::new("one"), Step::new("two")]).await.unwrap();
+    assert!(timeout(Duration::from_millis(300), relay.recv()).await.is_err(), "told before there is anything to find");
+    committed.commit().await.unwrap();
+    let told = timeout(PATIENCE, relay.recv()).await.unwrap().unwrap();
+    assert_eq!(told.payload(), "maintenance");
+    assert!(timeout(Duration::from_millis(300), relay.recv()).await.is_err(), "told twice");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_closed_has_told_the_relays() {
+    let mut test = QueueTest::start().await;
+    let mut relay = PgListener::connect(test.app.db.owner_url.expose_secret()).await.unwrap();
+    relay.listen("outbox").await.unwrap();
+    test.enqueue(&Step::new("the last")).await;
+    test.app.db.database.close().await;
+    let told: bool = timeout(PATIENCE, relay.recv()).await.is_ok_and(|told| told.is_ok());
+    assert!(told);
+    assert_eq!(test.rows().await, 1);
 }
 
 #[tokio::test]
