@@ -39,6 +39,8 @@ pub enum MigrateError {
 
 /// How long a connection that says nothing is waited for, by whoever asks with [`Database::ask`].
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an idle connection may take to say that it lives; it is replaced when it does not.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// A pool of connections with the services' login.
 #[derive(Debug, Clone)]
@@ -60,6 +62,14 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout)
+            // Instead of the pool's own test, which a connection that fell silent never fails.
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| {
+                Box::pin(async {
+                    let answer = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
+                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool, patience: PATIENCE, notices: Notices::default() })
     }

@@ -16,6 +16,9 @@ use super::{Queue, QueueStore, RETRY, RedisError, metrics, outbox, store::Memory
 use crate::db::Database;
 
 const BATCH: u16 = 500;
+/// Lost in a crash, a batch is relayed again, with the same effect: so it need not wait for the disk. A relay that fell silent
+/// keeps the queue from the others until its transaction is ended for it.
+const BEGIN: &str = "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 /// How often all queues are looked at, whatever was notified.
 const POLL: Duration = Duration::from_secs(1);
 /// How often a page of long-relayed jobs is checked against Redis, and how old they must be.
@@ -173,8 +176,7 @@ impl Relay {
 
     async fn relay_batch(&self, queue: Queue) -> Result<usize, RelayError> {
         let relaying = async |connection: &mut PgConnection| {
-            // Lost in a crash, it is done again, with the same effect: so it need not wait for the disk.
-            let mut transaction = connection.begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
+            let mut transaction = connection.begin_with(BEGIN).await?;
             let (jobs, taken) = outbox::relay(&mut transaction, queue, BATCH.into()).await?;
             if taken > 0 {
                 self.store.push(queue, &jobs).await?;
