@@ -17,9 +17,15 @@ fn sentences(count: usize) -> String {
     })
 }
 
-/// The words of all passages: their texts, and the headings that are in no text.
+/// The words of a text. Where a word of another script than ours may be cut is the business of Unicode (many are written
+/// without spaces, and a mark that stands behind a question mark belongs to it), so each of their letters counts alone.
 fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    let is_end = |c: char| !c.is_ascii_alphanumeric();
+    let words = text.split_inclusive(is_end).flat_map(|part| {
+        let (word, end) = part.split_at(part.find(is_end).unwrap_or(part.len()));
+        [word, end].map(str::to_owned)
+    });
+    words.filter(|word| word.starts_with(char::is_alphanumeric)).collect()
 }
 
 fn body_words(content: &str) -> Vec<String> {
@@ -127,6 +133,14 @@ fn languages_without_spaces_are_cut_between_sentences() {
     for passage in &passages {
         assert!(passage.text.ends_with('。') && !passage.text.contains(' '), "{}", passage.text);
     }
+}
+
+#[test]
+fn words_are_not_cut_and_letters_of_other_scripts_stay_in_order() {
+    assert_eq!(words("Ab1, c?\u{b01}ਏ設定d"), ["Ab1", "c", "\u{b01}", "ਏ", "設", "定", "d"]);
+    let line = format!("{}?\u{b01}ਏ", "x¤ਏ?".repeat(60));
+    let cut: Vec<String> = passages("T", &line).iter().flat_map(|passage| words(&passage.text)).collect();
+    assert_eq!(cut, words(&line));
 }
 
 #[test]
