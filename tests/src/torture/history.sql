@@ -104,12 +104,11 @@ $$;
 create trigger torture_led after update of epoch on public.scheduler_leader for each row
     when (old.epoch is distinct from new.epoch) execute function torture.led();
 
--- The effect of a job, idempotent as those of the product are. It need not be flushed by itself: the record that the job is
--- done is, and everything before it with it.
+-- The effect of a job, idempotent and on disk when it is over, as those of the product are. Left to be flushed with the record
+-- that the job is done, it would be lost in a crash in between, which the worker that makes the record outlives.
 create function torture.effect(of_job uuid) returns void
     language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    perform set_config('synchronous_commit', 'off', true);
     insert into torture.effects (job) values (of_job) on conflict do nothing;
     if found then
         insert into torture.history (event, job) values ('effect', of_job);
