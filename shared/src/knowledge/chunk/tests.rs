@@ -138,7 +138,7 @@ fn languages_without_spaces_are_cut_between_sentences() {
 #[test]
 fn words_are_not_cut_and_letters_of_other_scripts_stay_in_order() {
     assert_eq!(words("Ab1, c?\u{b01}ਏ設定d"), ["Ab1", "c", "\u{b01}", "ਏ", "設", "定", "d"]);
-    let line = format!("{}?\u{b01}ਏ", "x¤ਏ?".repeat(60));
+    let line = "x?\u{b01}ਏ".repeat(60);
     let cut: Vec<String> = passages("T", &line).iter().flat_map(|passage| words(&passage.text)).collect();
     assert_eq!(cut, words(&line));
 }
