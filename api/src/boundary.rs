@@ -12,6 +12,7 @@ use actix_web::{
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
+    web::Data,
 };
 use prometheus::{HistogramVec, IntCounterVec};
 use shared::telemetry::{
@@ -22,6 +23,7 @@ use tracing::{Span, field::Empty};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 use crate::{
+    Services,
     error::{ApiError, Code},
     pages, routes,
 };
@@ -110,9 +112,7 @@ pub async fn boundary(
     let started = Instant::now();
     let request_id = request_id(&request);
     let is_api = request.path().starts_with("/api/") || request.path().starts_with("/health/");
-    let is_https = request
-        .app_data::<actix_web::web::Data<crate::Services>>()
-        .is_some_and(|s| s.config.public_url.starts_with("https://"));
+    let is_https = request.app_data::<Data<Services>>().is_some_and(|s| s.config.public_url.starts_with("https://"));
     let mut response = next.call(request).await?.map_into_boxed_body();
     if response.response().error().is_some() {
         response = explained(response, &request_id, is_api);
@@ -125,6 +125,21 @@ pub async fn boundary(
     REQUESTS.with_label_values(&[route.as_str(), method, response.status().as_str()]).inc();
     DURATION.with_label_values(&[route.as_str(), method]).observe(started.elapsed().as_secs_f64());
     Ok(response)
+}
+
+/// Gives a request up that has no answer in time, and whatever it waits for with it. What streams an answer has one already.
+pub async fn deadline(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(limit) = request.app_data::<Data<Services>>().map(|services| services.config.request_timeout) else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
+    let asked = request.request().clone();
+    match tokio::time::timeout(limit, next.call(request)).await {
+        Ok(answer) => Ok(answer?.map_into_boxed_body()),
+        Err(_) => Ok(ServiceResponse::from_err(ApiError::too_slow(limit), asked)),
+    }
 }
 
 /// Replaces an error's answer by one that the caller can use, and logs what is ours.

@@ -1,5 +1,7 @@
 //! The one error type of the HTTP edge: RFC 9457 problem details with a stable code.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, ResponseError,
     error::{JsonPayloadError, PathError, QueryPayloadError, UrlencodedError},
@@ -153,6 +155,17 @@ impl ApiError {
             ..Self::new(
                 Code::InternalError,
                 "This is our fault, not yours. Please try again; if it stays, tell the operator the request id.",
+            )
+        }
+    }
+
+    /// There was no answer in time.
+    pub fn too_slow(limit: Duration) -> Self {
+        Self {
+            cause: Some(anyhow::anyhow!("there was no answer within {limit:?}")),
+            ..Self::new(
+                Code::ServiceUnavailable,
+                "This took too long and was given up. Please try again in a moment; look first whether a change was made.",
             )
         }
     }

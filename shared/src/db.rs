@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Transaction,
     migrate::Migrator,
-    pool::PoolConnection,
+    pool::{PoolConnection, PoolConnectionMetadata},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -39,8 +39,11 @@ pub enum MigrateError {
 
 /// How long a connection that says nothing is waited for, by whoever asks with [`Database::ask`].
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long an idle connection may take to say that it lives; it is replaced when it does not.
+/// How long a connection may take to say that it lives, before it is used and when it comes back to the pool; it is closed
+/// when it does not.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// A connection that came back so recently is used without asking.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// A pool of connections with the services' login.
 #[derive(Debug, Clone)]
@@ -64,12 +67,13 @@ impl Database {
             .acquire_timeout(config.acquire_timeout)
             // Instead of the pool's own test, which a connection that fell silent never fails.
             .test_before_acquire(false)
-            .before_acquire(|connection, _| {
-                Box::pin(async {
-                    let answer = tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await;
-                    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
-                })
+            .before_acquire(|connection, PoolConnectionMetadata { idle_for, .. }| {
+                Box::pin(
+                    async move { if idle_for < FRESH { Ok(true) } else { lives(connection).await.map(|()| true) } },
+                )
             })
+            // Whoever used it may have been dropped while waiting for an answer. The pool tests it as well, without a limit.
+            .after_release(|connection, _| Box::pin(async { lives(connection).await.map(|()| true) }))
             .connect_lazy_with(options);
         Ok(Self { pool, patience: PATIENCE, notices: Notices::default() })
     }
@@ -124,7 +128,7 @@ impl Database {
 
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
-        self.pool.acquire().await?.ping().await
+        lives(&mut *self.pool.acquire().await?).await
     }
 
     /// Closes all connections, once those who wait for it were notified.
@@ -132,6 +136,11 @@ impl Database {
         self.notices.sent().await;
         self.pool.close().await;
     }
+}
+
+/// Asks a connection for a sign of life.
+async fn lives(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// A connection in use. Closed unless it answered: it would be tested before it goes back to the pool, and wait for ever.

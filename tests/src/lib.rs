@@ -38,6 +38,8 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::proxy::Proxy;
+
 /// The secret that tokens are signed with.
 pub const JWT_SECRET: &str = "a secret of at least thirty-two bytes, for tests only";
 const PEPPER: &str = "a pepper of at least thirty-two bytes, for tests only";
@@ -179,6 +181,10 @@ pub struct Settings {
     pub with_model: bool,
     /// How long a silent worker keeps its jobs.
     pub lease: Duration,
+    /// Whether the API reaches PostgreSQL through a proxy, by one connection.
+    pub with_proxy: bool,
+    /// How long requests may wait for their answers.
+    pub request_timeout: Duration,
     /// Where the host application publishes its keys.
     pub jwks_url: Option<String>,
     /// The only issuer and audience accepted.
@@ -187,7 +193,14 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { with_model: true, lease: Duration::from_secs(15), jwks_url: None, issuer_and_audience: None }
+        Self {
+            with_model: true,
+            lease: Duration::from_secs(15),
+            with_proxy: false,
+            request_timeout: Duration::from_secs(30),
+            jwks_url: None,
+            issuer_and_audience: None,
+        }
     }
 }
 
@@ -195,6 +208,8 @@ impl Default for Settings {
 pub struct TestApp {
     /// Its database.
     pub db: TestDatabase,
+    /// What stands between the API and PostgreSQL, where [`Settings::with_proxy`] says so.
+    pub postgres: Option<Proxy>,
     /// Its queues.
     pub store: QueueStore,
     /// How its queues are configured.
@@ -236,6 +251,7 @@ impl TestApp {
             address,
             public_url: format!("http://{address}"),
             default_tenant: None,
+            request_timeout: settings.request_timeout,
             shutdown_timeout: Duration::from_secs(1),
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();
@@ -249,7 +265,15 @@ impl TestApp {
         };
         let clock = Clock::fixed(start_of_time());
         let model = settings.with_model.then(embedder);
-        let services = Services::new(config, &auth, db.database.clone(), model, clock.clone()).unwrap();
+        let postgres = if settings.with_proxy { Some(Proxy::before(&db.url).await) } else { None };
+        let database = match &postgres {
+            None => db.database.clone(),
+            Some(proxy) => {
+                let url = proxy.url(&db.url);
+                Database::open(&DatabaseConfig { max_connections: 1, ..database_config(&url) }).unwrap()
+            }
+        };
+        let services = Services::new(config, &auth, database, model, clock.clone()).unwrap();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -265,7 +289,7 @@ impl TestApp {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { db, store, queue_config, url: format!("http://{address}"), clock, client, server }
+        Self { db, postgres, store, queue_config, url: format!("http://{address}"), clock, client, server }
     }
 
     /// What keys the hashes of this help center.

@@ -28,10 +28,11 @@ pub(crate) mod described {
     };
 }
 
-use actix_web::{HttpRequest, Resource, Route, http::Method, web};
+use actix_web::{HttpRequest, Resource, Route, http::Method, middleware::from_fn, web};
 use serde::Deserialize as _;
 
 use crate::{
+    boundary,
     error::{ApiError, Code},
     openapi, pages,
 };
@@ -130,7 +131,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             resource = resource.route((endpoint.handler)().method(endpoint.method));
         }
         let allow = allow.join(", ");
-        config.service(resource.default_service(web::to(move || method_not_allowed(allow.clone()))));
+        let resource = resource.default_service(web::to(move || method_not_allowed(allow.clone())));
+        config.service(resource.wrap(from_fn(boundary::deadline)));
         if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
             config.service(web::resource(without_slash).to(add_slash));
         }

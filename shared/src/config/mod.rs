@@ -159,6 +159,8 @@ pub struct ApiConfig {
     pub public_url: String,
     /// `DEFAULT_TENANT`: the slug of the tenant shown on host names that belong to no tenant. Default: none.
     pub default_tenant: Option<String>,
+    /// `API_REQUEST_TIMEOUT_SECONDS`: how long a request may wait for its answer before it is given up with 503. Default 30.
+    pub request_timeout: Duration,
     /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
     pub shutdown_timeout: Duration,
 }
@@ -171,6 +173,7 @@ impl ApiConfig {
             address,
             public_url: value_or("PUBLIC_URL", format!("http://{address}"))?.trim_end_matches('/').to_owned(),
             default_tenant: optional("DEFAULT_TENANT")?,
+            request_timeout: seconds_or("API_REQUEST_TIMEOUT_SECONDS", 30)?,
             shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
         })
     }

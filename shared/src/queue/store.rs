@@ -266,8 +266,8 @@ impl QueueStore {
         call.run().await
     }
 
-    /// Takes jobs away from workers whose lease ended; returns how many.
-    pub(super) async fn take_over(&self, queue: Queue) -> Result<u64, RedisError> {
+    /// Takes jobs away from workers whose lease ended; returns them, each with the token of the holder that lost it.
+    pub(super) async fn take_over(&self, queue: Queue) -> Result<Vec<(String, String)>, RedisError> {
         let mut call = self.call(&TAKE_OVER, queue);
         call.arg(TAKE_OVER_BATCH);
         call.run().await

@@ -300,10 +300,10 @@ async fn garbled(tx: &mut TenantTx) -> Result<Uuid, sqlx::Error> {
 const TRIED_AGAIN: &[&str] = &["contested", "hopeless"];
 const PUT_AWAY: &[&str] = &["contested", "garbled", "hopeless", "overdue", "panicking", "refused"];
 
-/// Does what operators do, until told to stop.
 /// Who does it, in the audit log.
 const OPERATOR: &str = "torture";
 
+/// Does what operators do, until told to stop.
 async fn operate(database: &Database, mut random: StdRng, stop: &CancellationToken) {
     let tenants = tenants(database).await;
     while !stop.is_cancelled() {

@@ -21,7 +21,7 @@ use super::{
     faults::{Faults, Log},
     fleet::{Ground, Role, Slot},
     history::{self, Reader},
-    report::{self, Rest, Run},
+    report::{self, Kept, Rest, Run},
     servers::{Postgres, Redis},
 };
 
@@ -64,7 +64,7 @@ pub(super) async fn run(arguments: Arguments) -> ExitCode {
     };
     torture.stop_servers().await;
     if torture.arguments.keep {
-        let kept = path.with_file_name(format!("kept-torture-{seed}"));
+        let kept = path.with_file_name(format!("kept-torture-{seed}-{}", std::process::id()));
         fs::rename(folder.keep(), &kept).unwrap();
         report::say(&format!("Everything is in {}.", kept.display()));
     }
@@ -112,6 +112,7 @@ struct Torture {
     started: Instant,
     /// Of the worker whose memory is watched: after warming up, and the most of later.
     memory: Option<(u64, u64)>,
+    kept: Vec<Kept>,
 }
 
 impl Torture {
@@ -151,6 +152,7 @@ impl Torture {
             reader,
             started: Instant::now(),
             memory: None,
+            kept: Vec::new(),
         }
     }
 
@@ -207,6 +209,7 @@ impl Torture {
             let (warm, most) = self.memory.unwrap_or((memory, memory));
             self.memory = Some((warm, most.max(memory)));
         }
+        self.kept.extend(self.kept().await);
         let (ended, open) = self.checker.counts();
         let (finished, elapsed) = (self.checker.finished(), self.started.elapsed().as_secs());
         let problem = if self.checker.has_violations() { ", VIOLATIONS" } else { "" };
@@ -241,6 +244,7 @@ impl Torture {
         self.window().await;
         rest.dead_tuples = self.dead_tuples().await.unwrap_or(-1);
         rest.memory = self.memory;
+        rest.kept = std::mem::take(&mut self.kept);
         rest.refused_leaders = self.refused_leaders();
         rest.dead_letters = self.count("dead_at is not null").await;
         self.check_rest(&rest);
@@ -308,6 +312,22 @@ impl Torture {
         )
         .fetch_one(&mut owner)
         .await
+    }
+
+    /// What the servers keep at this moment; nothing while one of them is away.
+    async fn kept(&self) -> Option<Kept> {
+        let redis: redis::InfoDict =
+            redis::cmd("INFO").arg("memory").query(&mut self.redis.try_lock().ok()?.connect().ok()?).ok()?;
+        let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await.ok()?;
+        let tables: i64 = sqlx::query_scalar(
+            "select sum(pg_total_relation_size(name))::bigint
+             from unnest('{outbox, finished_jobs, unrelayed_jobs}'::regclass[]) as name",
+        )
+        .fetch_one(&mut owner)
+        .await
+        .ok()?;
+        let jobs_finished = self.checker.finished();
+        Some(Kept { jobs_finished, redis: redis.get("used_memory")?, tables: tables.unsigned_abs() })
     }
 
     /// How many keys of each kind Redis has: their names without queue, ids and tenants.

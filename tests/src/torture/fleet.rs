@@ -42,6 +42,15 @@ impl Role {
             Self::Operator => "operator",
         }
     }
+
+    /// What it writes to its log: of workers also what [`super::history`] reads there.
+    fn log(self) -> &'static str {
+        match self {
+            Self::Worker | Self::Witness => "warn,shared::queue::worker::lease=debug",
+            Self::Scheduler => "info",
+            Self::Enqueuer | Self::Operator => "warn",
+        }
+    }
 }
 
 /// The end of a process that nobody asked to stop.
@@ -146,7 +155,7 @@ impl Slot {
             .env("QUEUE_REDIS_TIMEOUT_SECONDS", "1")
             .env("WORKER_CONCURRENCY", "16")
             .env("WORKER_GRACE_SECONDS", "10")
-            .env("RUST_LOG", if self.role == Role::Scheduler { "info" } else { "warn" })
+            .env("RUST_LOG", self.role.log())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

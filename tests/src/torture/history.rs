@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -28,12 +29,12 @@ pub(super) struct Reader {
     next: i64,
     folder: PathBuf,
     /// By file, the first byte that was not read.
-    journals: HashMap<PathBuf, u64>,
+    positions: HashMap<PathBuf, u64>,
 }
 
 impl Reader {
     pub(super) fn new(owner_url: SecretString, folder: &Path) -> Self {
-        Self { owner_url, owner: None, next: 0, folder: folder.to_owned(), journals: HashMap::new() }
+        Self { owner_url, owner: None, next: 0, folder: folder.to_owned(), positions: HashMap::new() }
     }
 
     /// Passes on everything that happened before the oldest transaction that is still open.
@@ -64,34 +65,68 @@ impl Reader {
             checker.transition(transition);
         }
         self.read_journals(checker, running);
+        self.read_logs(checker);
         sqlx::query("delete from torture.history where xid < $1").bind(until).execute(&mut owner).await?;
         self.owner = Some(owner);
         Ok(())
     }
 
     fn read_journals(&mut self, checker: &mut Checker, running: impl Fn() -> HashSet<String>) {
-        let entries = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
-        let journals: Vec<PathBuf> =
-            entries.filter(|path| path.extension().is_some_and(|extension| extension == "journal")).collect();
+        let journals = self.files("journal");
         // Asked afterwards, so that a process that has just begun its journal is among them.
         let running = running();
         for path in journals {
-            let mut file = File::open(&path).unwrap();
-            let position = self.journals.entry(path.clone()).or_insert(0);
-            file.seek(SeekFrom::Start(*position)).unwrap();
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).unwrap();
-            // A process may be killed in the middle of a line.
-            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            *position += whole as u64;
-            for line in String::from_utf8_lossy(&bytes[..whole]).lines() {
+            for line in self.new_lines(&path).lines() {
                 pass_on(line, checker);
             }
             if !path.file_stem().is_some_and(|name| running.contains(&*name.to_string_lossy())) {
                 fs::remove_file(&path).unwrap();
-                self.journals.remove(&path);
+                self.positions.remove(&path);
             }
         }
+    }
+
+    /// What workers say of leases in Redis, which the database's observer cannot see.
+    fn read_logs(&mut self, checker: &mut Checker) {
+        for path in self.files("log") {
+            let process = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if !["worker-", "witness-"].iter().any(|role| process.starts_with(role)) {
+                continue;
+            }
+            for line in self.new_lines(&path).lines() {
+                pass_on_lease(line, &process, checker);
+            }
+        }
+    }
+
+    fn files(&self, extension: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|its| its == extension)).collect()
+    }
+
+    /// The whole lines that were written since the last time. A process may be killed in the middle of one.
+    fn new_lines(&mut self, path: &Path) -> String {
+        let position = self.positions.entry(path.to_owned()).or_insert(0);
+        let mut file = File::open(path).unwrap();
+        file.seek(SeekFrom::Start(*position)).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        *position += bytes.len() as u64;
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+fn pass_on_lease(line: &str, process: &str, checker: &mut Checker) {
+    let field = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)?.parse::<Uuid>().ok());
+    let Some(token) = field("token=") else { return };
+    if line.contains(" queue.lease.asked ") {
+        checker.asked(token, process);
+    } else if line.contains(" queue.lease.lapsed ")
+        && let Some(job) = field("job.id=")
+        && let Some(at) = line.split(' ').next().and_then(|at| at.parse::<DateTime<Utc>>().ok())
+    {
+        checker.lapsed(job, token, at);
     }
 }
 

@@ -7,6 +7,18 @@ use super::{
     check::{Invariant, Verdict},
 };
 
+/// How many parts a run has in the table of memory.
+const PARTS: usize = 10;
+
+/// What the servers keep of jobs at a moment, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) jobs_finished: u64,
+    pub(super) redis: u64,
+    /// PostgreSQL's tables of jobs, with their indexes.
+    pub(super) tables: u64,
+}
+
 /// What is left when everything has healed.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
@@ -18,6 +30,8 @@ pub(super) struct Rest {
     pub(super) dead_tuples: i64,
     /// Of a worker, in bytes: after a minute, and the most of later.
     pub(super) memory: Option<(u64, u64)>,
+    /// In the order of time.
+    pub(super) kept: Vec<Kept>,
     pub(super) refused_leaders: usize,
 }
 
@@ -59,7 +73,8 @@ pub(super) fn tell(run: &Run) {
 
 /// The one line of figures.
 pub(super) fn figures(run: &Run) -> String {
-    let Verdict { jobs, lost, doubled, stale_commits, stuck, recoveries, violations, .. } = &run.verdict;
+    let Verdict { jobs, lost, doubled, stale_commits, stuck, recoveries, calm_recoveries: calm, violations, .. } =
+        &run.verdict;
     let verdict = if run.holds() {
         "all invariants hold".to_owned()
     } else {
@@ -67,10 +82,12 @@ pub(super) fn figures(run: &Run) -> String {
     };
     format!(
         "torture: seed={} jobs={jobs} faults={} lost={lost} doubled={doubled} stale_commits={stale_commits} stuck={stuck} \
-         recovery_p50={:.2}s p99={:.2}s max={:.2}s — {verdict}",
+         recovery_p50={:.2}s p99={:.2}s max={:.2}s storms_included_p99={:.2}s max={:.2}s — {verdict}",
         run.seed,
         run.faults,
-        recoveries.percentile(50),
+        calm.percentile(50),
+        calm.percentile(99),
+        calm.percentile(100),
         recoveries.percentile(99),
         recoveries.percentile(100),
     )
@@ -104,6 +121,7 @@ pub(super) fn markdown(run: &Run) -> String {
             outcomes.enqueued, outcomes.done, outcomes.dead, outcomes.put_away, outcomes.open
         );
     }
+    kept(&mut text, &run.rest.kept);
     text
 }
 
@@ -131,10 +149,11 @@ fn summary(text: &mut String, run: &Run) {
         [("all faults", &verdict.recoveries), ("no other fault of a server or connection", &verdict.calm_recoveries)]
     {
         line(format!(
-            "Recovery of the jobs of killed processes, with {what}, at a lease of {} s: {} jobs, p50 {:.2} s, p99 {:.2} s, \
-             max {:.2} s.",
+            "Recovery of the jobs of processes that died, from the death of the last holder, with {what}, at a lease of {} s: \
+             {} jobs ({} of them after a next holder had died too), p50 {:.2} s, p99 {:.2} s, max {:.2} s.",
             LEASE.as_secs(),
             recoveries.count(),
+            recoveries.died_again,
             recoveries.percentile(50),
             recoveries.percentile(99),
             recoveries.percentile(100)
@@ -160,5 +179,20 @@ fn summary(text: &mut String, run: &Run) {
     ));
     if let Some((warm, most)) = rest.memory {
         line(format!("A worker's memory: {} MB after a minute, {} MB at most later.", warm >> 20, most >> 20));
+    }
+}
+
+/// The most that the servers kept of jobs in each part of a run.
+fn kept(text: &mut String, kept: &[Kept]) {
+    let _ = writeln!(
+        text,
+        "\n## Memory\n\nThe most that was measured in each part of the run: what Redis uses, and the size of `outbox`, \
+         `finished_jobs` and `unrelayed_jobs` with their indexes in PostgreSQL.\n\n\
+         | jobs finished | Redis, MB | tables, MB |\n|---:|---:|---:|"
+    );
+    for part in kept.chunks(kept.len().div_ceil(PARTS).max(1)) {
+        let most = |bytes: fn(&Kept) -> u64| part.iter().map(bytes).max().unwrap_or_default() >> 20;
+        let until = part.last().map_or(0, |last| last.jobs_finished);
+        let _ = writeln!(text, "| {until} | {} | {} |", most(|kept| kept.redis), most(|kept| kept.tables));
     }
 }

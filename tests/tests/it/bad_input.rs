@@ -1075,6 +1075,7 @@ async fn without_database() -> (String, String) {
         address,
         public_url: "https://help.example".to_owned(),
         default_tenant: None,
+        request_timeout: Duration::from_secs(30),
         shutdown_timeout: Duration::from_secs(1),
     };
     let auth = AuthConfig {

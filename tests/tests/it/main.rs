@@ -11,6 +11,7 @@ mod openapi;
 mod processes;
 mod queue;
 mod search;
+mod silence;
 mod tenants;
 mod traces;
 mod visibility;

@@ -96,6 +96,7 @@ impl Worker {
         ended: &mpsc::Sender<Ended>,
     ) -> Result<(usize, Option<Duration>), RelayError> {
         let token = Uuid::new_v4();
+        tracing::debug!(%queue, %token, "queue.lease.asked");
         let taken = self.store.take(queue, count, token, limits).await?;
         if taken.ids.is_empty() {
             return Ok((0, taken.again_in));
@@ -155,10 +156,13 @@ impl Worker {
     pub(super) async fn take_over(self, queue: Queue, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(self.store.lease() / LOOKS)).await.is_some() {
             match self.store.take_over(queue).await {
-                Ok(0) => {}
-                Ok(jobs) => {
-                    metrics::TAKEN_OVER.with_label_values(&[queue.name()]).inc_by(jobs);
-                    tracing::warn!(%queue, jobs, "queue.job.taken_over: their worker went silent");
+                Ok(taken) if taken.is_empty() => {}
+                Ok(taken) => {
+                    metrics::TAKEN_OVER.with_label_values(&[queue.name()]).inc_by(taken.len() as u64);
+                    tracing::warn!(%queue, jobs = taken.len(), "queue.job.taken_over: their worker went silent");
+                    for (job, token) in taken {
+                        tracing::debug!(%queue, job.id = %job, %token, "queue.lease.lapsed");
+                    }
                 }
                 Err(error) => tracing::debug!(%queue, %error, "queue.take_over.paused"),
             }

@@ -56,7 +56,7 @@ impl Checker {
         let stuck = self.check_open();
         self.check_runs();
         self.check_ticks(every, until);
-        let (recoveries, calm_recoveries) = recoveries(&self.take_overs, deaths, disturbed);
+        let (recoveries, calm_recoveries) = recoveries(&self.take_overs, &self.lapses, deaths, disturbed);
         let lost = self.violations.get(&Invariant::Lost).map_or(0, |violations| violations.count);
         Verdict {
             jobs: (self.open.len() + self.ended.len()) as u64,

@@ -1,8 +1,8 @@
 //! The invariants, checked from what observers wrote down. Knows nothing of processes, servers or the code under test.
 //!
 //! Everything comes in as it happened: [`Checker::transition`] for what the database's observer saw, in the order in which it
-//! did; [`Checker::run`] and [`Checker::told`] for the journals of workers and enqueuers. What holds only in the end is
-//! checked in [`Checker::finish`]. Memory grows with open jobs and, by some hundred bytes, with ended ones.
+//! did; [`Checker::run`] and [`Checker::told`] for the journals of workers and enqueuers, [`Checker::asked`] and
+//! [`Checker::lapsed`] for what workers say of their leases. What holds only in the end is checked in [`Checker::finish`]. Memory grows with open jobs and, by some hundred bytes, with ended ones.
 
 mod events;
 mod finish;
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use self::recovery::TakeOver;
+use self::recovery::{Lapses, TakeOver};
 pub(super) use self::{
     events::{Told, Transition, What},
     finish::Verdict,
@@ -108,6 +108,7 @@ pub(super) struct Checker {
     keys: HashMap<Uuid, Uuid>,
     unique: HashMap<(Uuid, String, String), Uuid>,
     take_overs: Vec<TakeOver>,
+    lapses: Lapses,
     by_kind: BTreeMap<String, Outcomes>,
     lines: BTreeMap<String, LineTicks>,
     leader: Option<(i64, String)>,
@@ -352,6 +353,16 @@ impl Checker {
         self.runs += 1;
         let most = self.ran.entry(job).or_default();
         *most = attempt.max(*most);
+    }
+
+    /// A worker asked for jobs, to be held under a token.
+    pub(super) fn asked(&mut self, token: Uuid, process: &str) {
+        self.lapses.asked(token, process);
+    }
+
+    /// A job's lease ended, and it waits again.
+    pub(super) fn lapsed(&mut self, job: Uuid, token: Uuid, at: DateTime<Utc>) {
+        self.lapses.lapsed(job, token, at);
     }
 
     pub(super) fn told(&mut self, told: Told) {

@@ -361,3 +361,23 @@ fn recovery_is_from_the_death_of_the_holder_to_the_next_start() {
     assert!((verdict.recoveries.percentile(50) - seconds(3)).abs() < 0.001);
     assert!((verdict.calm_recoveries.percentile(99) - seconds(3)).abs() < 0.001);
 }
+
+#[test]
+fn recovery_is_from_the_death_of_the_last_holder_even_if_it_died_before_it_began_the_job() {
+    let mut history = History::new();
+    history.enqueued(JOB).started("worker-0", JOB, LEASE, 1);
+    let first = history.now;
+    let unrecorded = Uuid::from_u128(12);
+    let second = first + TimeDelta::seconds(4);
+    history.checker.asked(LEASE, "worker-0");
+    history.checker.lapsed(JOB, LEASE, first + TimeDelta::seconds(3));
+    history.checker.asked(unrecorded, "worker-2");
+    history.checker.lapsed(JOB, unrecorded, first + TimeDelta::seconds(7));
+    history.now = second + TimeDelta::milliseconds(3490);
+    history.done("worker-1", JOB, NEXT_LEASE);
+    let death = |process: &str, at| Death { process: process.to_owned(), at, was_killed: true };
+    let deaths = [death("worker-0", first), death("worker-2", second)];
+    let verdict = history.checker.finish(&deaths, &[], EVERY, self::second(0));
+    assert_eq!((verdict.recoveries.count(), verdict.recoveries.died_again), (1, 1));
+    assert!((verdict.recoveries.percentile(100) - 3.5).abs() < 0.001);
+}

@@ -1,6 +1,6 @@
 //! Connections that break, fall silent or lose replies. A worker waits them out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::{
     config::{DatabaseConfig, QueueConfig, WorkerConfig},
@@ -189,6 +189,42 @@ async fn a_reply_of_postgresql_that_never_comes_holds_up_no_other_job() {
     }
     test.app.until_no_job_is_open().await;
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_falls_silent_keeps_its_queue_for_ten_seconds_at_most() {
+    let mut test = QueueTest::with_lease(LEASE).await;
+    let redis = Proxy::before(&test.app.queue_config.redis_url).await;
+    let postgres = Proxy::before(&test.app.db.url).await;
+    let history = History::default();
+    let database = DatabaseConfig { url: postgres.url(&test.app.db.url), ..database_config(&test.app) };
+    let queue = QueueConfig { redis_url: redis.url(&test.app.queue_config.redis_url), ..test.app.queue_config.clone() };
+    let (database, store) = (Database::open(&database).unwrap(), QueueStore::open(&queue).unwrap());
+    let silent = Running::start(Worker::new(database, store, history.succeeding(), worker_config(4)));
+    test.enqueue(&Step::new("first")).await;
+    eventually("the worker is at work", async || (history.finished().len() == 1).then_some(())).await;
+
+    // Its relay has taken a job from PostgreSQL, waits for Redis, and nobody hears of it any more.
+    redis.silence_everything();
+    test.enqueue(&Step::new("second")).await;
+    let is_taken = "select exists (select from pg_stat_activity where datname = current_database()
+                    and application_name = 'helpcenter' and state = 'idle in transaction')";
+    eventually("the job is taken", async || {
+        let is_taken: bool = sqlx::query_scalar(is_taken).fetch_one(&mut test.owner).await.unwrap();
+        is_taken.then_some(())
+    })
+    .await;
+    postgres.silence_everything();
+    let since = Instant::now();
+
+    let worker = Running::start(test.app.worker_with(history.succeeding()));
+    test.app.until_no_job_is_open().await;
+    let took = since.elapsed();
+    println!("taken from a silent relay after {took:?}");
+    assert!((Duration::from_secs(4)..Duration::from_secs(14)).contains(&took), "{took:?}");
+    assert_eq!(history.finished(), once_each(["first", "second"]));
+    worker.stop().await;
+    silent.stop().await;
 }
 
 #[tokio::test]

@@ -118,7 +118,8 @@ impl Server {
         })
     }
 
-    fn take_over(&mut self, count: usize) -> usize {
+    /// The jobs, each with the token of its former holder.
+    fn take_over(&mut self, count: usize) -> Vec<(String, String)> {
         self.call(&script!("take_over.lua"), |call| {
             call.arg(count);
         })
@@ -316,15 +317,17 @@ impl Model {
         true
     }
 
-    fn take_over(&mut self, count: usize) -> usize {
+    fn take_over(&mut self, count: usize) -> Vec<(String, String)> {
         let ended = self.leased.iter().filter(|(_, has_ended)| **has_ended).map(|(id, _)| id.clone());
         let ended: Vec<String> = ended.take(count).collect();
-        for id in ended.iter().rev() {
-            self.leased.remove(id);
-            self.jobs.get_mut(id).unwrap().token = None;
-            self.wait(id, true);
+        let mut taken = Vec::new();
+        for id in ended.into_iter().rev() {
+            self.leased.remove(&id);
+            let token = self.jobs.get_mut(&id).unwrap().token.take();
+            self.wait(&id, true);
+            taken.push((id, token.unwrap_or_default()));
         }
-        ended.len()
+        taken
     }
 
     fn drop_job(&mut self, id: &str) -> usize {
@@ -533,7 +536,7 @@ fn a_stale_token_can_neither_extend_nor_finish_nor_fail_nor_hand_back_a_job() {
     server.push(ID, &lane(TENANT), 1, 0);
     assert_eq!(server.take(1, "first"), ids);
     server.backdate("leased", ID);
-    assert_eq!(server.take_over(10), 1);
+    assert_eq!(server.take_over(10), [(ID.to_owned(), "first".to_owned())]);
     let stale_calls = |server: &mut Server, token: &str| {
         let before = server.snapshot(&ids);
         for what in ["forget", "delay", "hand_back"] {
@@ -559,7 +562,7 @@ fn a_lease_that_ended_is_its_holders_until_somebody_takes_it_over() {
     server.take(1, "token");
     server.backdate("leased", ID);
     assert_eq!(server.renew(&[(ID.to_owned(), "token".to_owned())]), []);
-    assert_eq!(server.take_over(10), 0);
+    assert_eq!(server.take_over(10), []);
     assert_eq!(server.settle(&[(ID.to_owned(), "token".to_owned(), "forget")]), [true]);
 }
 

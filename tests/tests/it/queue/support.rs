@@ -483,8 +483,8 @@ impl QueueTest {
             include_str!("../../../../shared/src/queue/scripts/take_over.lua")
         );
         let base = format!("{}:{{{}}}", self.app.queue_config.prefix, Queue::Maintenance);
-        let taken: u64 = redis::Script::new(script).key(base).arg(1).invoke(&mut self.redis).unwrap();
-        assert_eq!(taken, 1, "one job waits again");
+        let taken: Vec<(String, String)> = redis::Script::new(script).key(base).arg(1).invoke(&mut self.redis).unwrap();
+        assert_eq!(taken.len(), 1, "one job waits again");
     }
 
     /// When a delayed job is due, in milliseconds since 1970.
