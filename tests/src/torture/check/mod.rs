@@ -252,7 +252,8 @@ impl Checker {
             && before.process != t.process
         {
             let from = before.process.clone();
-            self.take_overs.push(TakeOver { job: id, by: t.process.clone(), from, at: t.at, held_since: before.since });
+            let (name, by, held_since) = (open.name.clone(), t.process.clone(), before.since);
+            self.take_overs.push(TakeOver { job: id, name, from, by, at: t.at, held_since });
         }
         open.holder = Some(Holder { lease, process: t.process, since: t.at });
         let trail = open.trail.join(", ");

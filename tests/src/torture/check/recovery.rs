@@ -15,6 +15,7 @@ use super::{super::fleet::Death, EXAMPLES};
 #[derive(Debug)]
 pub(super) struct TakeOver {
     pub(super) job: Uuid,
+    pub(super) name: String,
     pub(super) from: String,
     pub(super) by: String,
     pub(super) at: DateTime<Utc>,
@@ -70,8 +71,8 @@ impl Recoveries {
 
     fn new(mut all: Vec<Recovery<'_>>) -> Self {
         all.sort_unstable_by_key(|recovery| recovery.took);
-        let in_words = |Recovery { took, of: TakeOver { job, from, by, at, .. }, .. }: &Recovery| {
-            format!("{:.2} s: {job} from {from} to {by} at {at}", took.as_secs_f64())
+        let in_words = |Recovery { took, of: TakeOver { job, name, from, by, at, .. }, .. }: &Recovery| {
+            format!("{:.2} s: {name} {job} from {from} to {by} at {at}", took.as_secs_f64())
         };
         Self {
             slowest: all.iter().rev().take(EXAMPLES).map(in_words).collect(),
