@@ -52,10 +52,11 @@ impl Notices {
                 }
                 std::mem::take(&mut state.waiting).into_iter().unzip()
             };
-            let notifying =
-                sqlx::query("select pg_notify(channel, payload) from unnest($1, $2) as n (channel, payload)")
-                    .bind(channels)
-                    .bind(payloads);
+            let notifying = sqlx::query!(
+                "select pg_notify(channel, payload) from unnest($1::text[], $2::text[]) as n (channel, payload)",
+                &channels as &[&str],
+                &payloads as &[&str]
+            );
             if let Err(error) = database.ask(async |connection| notifying.execute(connection).await).await {
                 tracing::warn!(%error, "database.not_notified: listeners find out by the clock");
             }

@@ -163,6 +163,15 @@ pub(super) async fn relay(
     )
 }
 
+/// Waits until the relay that has the queue at this moment, if any, has written down what it sent.
+pub(super) async fn relays_at_work_end(connection: &mut PgConnection, queue: Queue) -> Result<(), sqlx::Error> {
+    // What `outbox_relay` holds until its transaction ends; given back with this statement.
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('outbox relay'), hashtext($1))", queue.name())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Makes every open job due for the relay again; returns how many that were.
 pub(super) async fn forget_relayed(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     Ok(sqlx::query_scalar!("select outbox_forget_relayed()").fetch_one(connection).await?.unwrap_or(0))

@@ -1,6 +1,6 @@
 //! Redis loses its memory, all of it or a part. PostgreSQL knows what it knew.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::queue::{JobError, Queue, relay, worker::Worker};
 
@@ -111,6 +111,28 @@ async fn what_redis_had_forgotten_when_it_was_started_anew_is_sent_again_at_once
     test.app.until_no_job_is_open().await;
     worker.stop().await;
     assert_eq!(history.finished(), once_each((0..7).map(|n| format!("job {n}"))));
+}
+
+#[tokio::test]
+async fn what_a_relay_had_sent_to_a_server_that_forgot_it_is_sent_again_as_soon_as_the_relay_has_written_it_down() {
+    let mut test = QueueTest::start().await;
+    relay::once(&test.app.db.database, &test.app.store).await.unwrap();
+    test.enqueue(&Step::new("job")).await;
+    // The job is taken and sent; then the server crashes, and a slow relay commits.
+    sqlx::raw_sql("begin; select from outbox_relay('maintenance', 100)").execute(&mut test.owner).await.unwrap();
+    let mark = format!("{}:incarnation", test.app.queue_config.prefix);
+    redis::cmd("SET").arg(mark).arg("the run before").exec(&mut test.redis).unwrap();
+    let history = History::default();
+    let worker = test.run(history.succeeding());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(history.finished().is_empty());
+    sqlx::raw_sql("commit").execute(&mut test.owner).await.unwrap();
+    let committed = Instant::now();
+    test.app.until_no_job_is_open().await;
+    // The audit by the clock would find it after a minute or more.
+    assert!(committed.elapsed() < Duration::from_secs(10), "{:?}", committed.elapsed());
+    worker.stop().await;
+    assert_eq!(history.finished(), once_each(["job"]));
 }
 
 #[tokio::test]
