@@ -2,7 +2,8 @@
 //!
 //! Everything comes in as it happened: [`Checker::transition`] for what the database's observer saw, in the order in which it
 //! did; [`Checker::run`] and [`Checker::told`] for the journals of workers and enqueuers, [`Checker::asked`] and
-//! [`Checker::lapsed`] for what workers say of their leases. What holds only in the end is checked in [`Checker::finish`]. Memory grows with open jobs and, by some hundred bytes, with ended ones.
+//! [`Checker::lapsed`] for what workers say of their leases. What holds only in the end is checked in [`Checker::finish`].
+//! Memory grows with open jobs and, by some hundred bytes, with ended ones.
 
 mod events;
 mod finish;
