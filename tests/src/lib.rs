@@ -49,6 +49,19 @@ pub fn start_of_time() -> DateTime<Utc> {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
+/// Deletes every key of a deployment's queues.
+pub fn forget_everything(redis: &mut redis::Connection, prefix: &str) {
+    let script = redis::Script::new(
+        "local cursor = '0'
+         repeat
+           local page = redis.call('scan', cursor, 'match', ARGV[1] .. ':*', 'count', 1000)
+           cursor = page[1]
+           for _, key in ipairs(page[2]) do redis.call('del', key) end
+         until cursor == '0'",
+    );
+    script.arg(prefix).invoke::<()>(redis).unwrap();
+}
+
 pub(crate) fn variable(name: &str) -> String {
     optional_variable(name).unwrap_or_else(|| panic!("{name} is not set: run the tests with `make test`"))
 }

@@ -164,7 +164,7 @@ pub(super) async fn relay(
 }
 
 /// Waits until the relay that has the queue at this moment, if any, has written down what it sent.
-pub(super) async fn relays_at_work_end(connection: &mut PgConnection, queue: Queue) -> Result<(), sqlx::Error> {
+pub(super) async fn wait_for_relay(connection: &mut PgConnection, queue: Queue) -> Result<(), sqlx::Error> {
     // What `outbox_relay` holds until its transaction ends; given back with this statement.
     sqlx::query!("select pg_advisory_xact_lock(hashtext('outbox relay'), hashtext($1))", queue.name())
         .execute(connection)

@@ -134,7 +134,7 @@ impl Relay {
             Memory::OfAnEarlierRun { run } => {
                 // What is being relayed at this moment may have been sent to the run before, and is in no page yet.
                 for queue in Queue::ALL {
-                    self.database.ask(async |connection| outbox::relays_at_work_end(connection, queue).await).await?;
+                    self.database.ask(async |connection| outbox::wait_for_relay(connection, queue).await).await?;
                 }
                 (self.audit_queue, self.audit_after) = (0, Uuid::nil());
                 let missing = self.audit_all(Duration::ZERO).await?;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::{
     jobs::{Knowledge, long_article},
-    queue::support::{PATIENCE, eventually, forget_everything},
+    queue::support::{PATIENCE, eventually},
 };
 
 const API: &str = "helpcenter-api";
@@ -72,7 +72,7 @@ async fn sixty_articles_are_embedded_although_workers_are_killed_and_redis_forge
         if round == 2 {
             let mut redis =
                 redis::Client::open(test.app.queue_config.redis_url.expose_secret()).unwrap().get_connection().unwrap();
-            forget_everything(&mut redis, &test.app.queue_config.prefix);
+            tests::forget_everything(&mut redis, &test.app.queue_config.prefix);
         }
         worker = Program::start(&test.app, WORKER);
     }

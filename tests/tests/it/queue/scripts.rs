@@ -138,7 +138,7 @@ impl Server {
 
     fn forget_everything(&mut self) {
         let prefix = self.prefix.clone();
-        super::support::forget_everything(&mut self.redis, &prefix);
+        tests::forget_everything(&mut self.redis, &prefix);
     }
 
     fn snapshot(&mut self, ids: &[String]) -> Snapshot {

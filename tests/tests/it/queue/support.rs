@@ -495,19 +495,6 @@ impl QueueTest {
 
     /// Makes Redis forget everything about this test's queues. Other tests use the server too.
     pub(crate) fn forget_everything(&mut self) {
-        forget_everything(&mut self.redis, &self.app.queue_config.prefix);
+        tests::forget_everything(&mut self.redis, &self.app.queue_config.prefix);
     }
-}
-
-/// Deletes every key of a deployment.
-pub(crate) fn forget_everything(redis: &mut redis::Connection, prefix: &str) {
-    let script = redis::Script::new(
-        "local cursor = '0'
-         repeat
-           local page = redis.call('scan', cursor, 'match', ARGV[1] .. ':*', 'count', 1000)
-           cursor = page[1]
-           for _, key in ipairs(page[2]) do redis.call('del', key) end
-         until cursor == '0'",
-    );
-    script.arg(prefix).invoke::<()>(redis).unwrap();
 }
