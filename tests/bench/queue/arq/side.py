@@ -43,6 +43,7 @@ class Work:
         self.first_us: int | None = None
         self.last_us = 0
         self.bins: Counter[int] = Counter()
+        self.paused_us = 0
         self.latencies_us: list[int] = []
         self.worker = Worker(
             functions=[func(self.run, name=NAME)],
@@ -63,6 +64,7 @@ class Work:
         if self.keeps_latencies:
             self.latencies_us.append(max(0, started - added_us))
         self.last_us = now_us()
+        self.paused_us += self.last_us - started
         self.bins[self.last_us // BIN_US] += 1
         self.handled += 1
 
@@ -85,6 +87,7 @@ class Work:
                 "handled": self.handled,
                 "first_us": self.first_us,
                 "last_us": self.last_us,
+                "paused_us": self.paused_us,
                 "bin_us": BIN_US,
                 "bins": list(self.bins.items()),
                 "latencies_us": self.latencies_us,

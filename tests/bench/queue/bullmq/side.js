@@ -77,13 +77,14 @@ async function empty() {
 }
 
 function go(kind, keepsLatencies) {
-  const counts = { handled: 0, first_us: null, last_us: 0, bin_us: BIN_US, bins: new Map(), latencies_us: [] }
+  const counts = { handled: 0, first_us: null, last_us: 0, paused_us: 0, bin_us: BIN_US, bins: new Map(), latencies_us: [] }
   const run = async job => {
     const started = now_us()
     if (kind === '1ms') await sleep(1)
     counts.first_us ??= started
     if (keepsLatencies) counts.latencies_us.push(Math.max(0, started - job.data.added_us))
     counts.last_us = now_us()
+    counts.paused_us += counts.last_us - started
     const bin = Math.floor(counts.last_us / BIN_US)
     counts.bins.set(bin, (counts.bins.get(bin) ?? 0) + 1)
     counts.handled += 1

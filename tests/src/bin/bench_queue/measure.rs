@@ -42,6 +42,8 @@ pub(crate) struct Drained {
     pub(crate) rate: f64,
     /// Jobs a second, of the middle half.
     pub(crate) steady: f64,
+    /// How long a job waited in the mean, in ms.
+    pub(crate) pause: f64,
 }
 
 /// Measures everything, prints a table for each part.
@@ -103,6 +105,7 @@ async fn enqueue(options: &Options, servers: &Servers, sides: &mut Vec<Side>) ->
 async fn process(options: &Options, sides: &mut Vec<Side>) {
     let mut rates = Table::new("Processed, jobs a second from the first start to the last end", Better::More, sides);
     let mut steady = Table::new("Processed, jobs a second in the middle half", Better::More, sides);
+    let mut pauses = Table::new("How long a job of 1 ms really waited, ms", Better::Less, sides);
     for backlog in &options.backlogs {
         let is_deep = *backlog > options.window;
         let runs = if *backlog > SMALL { 1 } else { options.runs };
@@ -121,6 +124,9 @@ async fn process(options: &Options, sides: &mut Vec<Side>) {
                             eprintln!("{label}: {} {:.0}, steady {:.0}", side.name, drained.rate, drained.steady);
                             rates.add(&label, &side.name, drained.rate);
                             steady.add(&label, &side.name, drained.steady);
+                            if kind != "noop" {
+                                pauses.add(&label, &side.name, drained.pause);
+                            }
                             Ok(())
                         })
                         .await;
@@ -142,6 +148,7 @@ async fn process(options: &Options, sides: &mut Vec<Side>) {
     }
     rates.print();
     steady.print();
+    pauses.print();
 }
 
 async fn latency(options: &Options, sides: &mut Vec<Side>) {
@@ -275,6 +282,7 @@ impl Side {
 impl Drained {
     fn of(stopped: &[Stopped], ended_us: Option<u64>) -> anyhow::Result<Self> {
         let jobs = stopped.iter().map(|s| s.handled).sum();
+        let pause = float(stopped.iter().map(|s| s.paused_us).sum()) / float(jobs) / 1000.0;
         let first_us = stopped.iter().filter_map(|s| s.first_us).min().context("no job was started")?;
         let last_us = stopped.iter().map(|s| s.last_us).max().unwrap_or(first_us);
         let seconds = |us: u64| float(us.max(1)) / 1e6;
@@ -303,7 +311,7 @@ impl Drained {
             }
             _ => rate,
         };
-        Ok(Self { jobs, rate, steady })
+        Ok(Self { jobs, rate, steady, pause })
     }
 }
 

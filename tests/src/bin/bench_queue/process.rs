@@ -45,6 +45,8 @@ pub(crate) struct Stopped {
     pub(crate) handled: u64,
     pub(crate) first_us: Option<u64>,
     pub(crate) last_us: u64,
+    /// How long its jobs waited, together.
+    pub(crate) paused_us: u64,
     pub(crate) bin_us: u64,
     pub(crate) bins: Vec<(u64, u64)>,
     pub(crate) latencies_us: Vec<u64>,

@@ -76,6 +76,7 @@ struct Counts {
     handled: u64,
     first_us: Option<u64>,
     last_us: u64,
+    paused: Duration,
     bins: BTreeMap<u64, u64>,
     latencies_us: Vec<u64>,
 }
@@ -97,10 +98,14 @@ impl Recorder {
     /// A job that was added at that time.
     pub(crate) async fn run(&self, added_us: u64) {
         let started_us = now_us();
+        let pausing = Instant::now();
         if let Some(pause) = self.pause {
-            tokio::time::sleep(pause).await;
+            // Tokio's own timer knows whole milliseconds, and would make two of one.
+            async_io::Timer::after(pause).await;
         }
+        let paused = pausing.elapsed();
         let mut counts = self.counts();
+        counts.paused += paused;
         counts.first_us.get_or_insert(started_us);
         if self.keeps_latencies {
             counts.latencies_us.push(started_us.saturating_sub(added_us));
@@ -271,6 +276,7 @@ async fn stop(working: Working) -> anyhow::Result<Value> {
         "handled": counts.handled,
         "first_us": counts.first_us,
         "last_us": counts.last_us,
+        "paused_us": u64::try_from(counts.paused.as_micros()).unwrap_or(u64::MAX),
         "bin_us": BIN_US,
         "bins": counts.bins.iter().collect::<Vec<_>>(),
         "latencies_us": counts.latencies_us,
