@@ -124,6 +124,7 @@ impl Torture {
             folder: folder.to_owned(),
             postgres_url: postgres.service_url(),
             redis_url: redis.url(),
+            beside: arguments.beside.clone(),
             deaths: Arc::default(),
         };
         let slots = slots(&arguments, seed, &ground).await;

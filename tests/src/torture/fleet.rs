@@ -68,6 +68,8 @@ pub(super) struct Ground {
     pub(super) folder: PathBuf,
     pub(super) postgres_url: SecretString,
     pub(super) redis_url: SecretString,
+    /// The program of another release, for every other process.
+    pub(super) beside: Option<PathBuf>,
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
 }
 
@@ -136,7 +138,9 @@ impl Slot {
         let mut postgres = url::Url::parse(self.postgres.url(&self.ground.postgres_url).expose_secret()).unwrap();
         // How the observer inside the database knows who did it.
         postgres.query_pairs_mut().append_pair("options[torture.process]", name);
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let own = || std::env::current_exe().unwrap();
+        let other = self.ground.beside.clone().filter(|_| self.index % 2 == 1);
+        let mut command = Command::new(other.unwrap_or_else(own));
         let journal = folder.join(format!("{name}.journal")).display().to_string();
         match self.role {
             Role::Worker | Role::Witness => command.args(["worker", &journal]),

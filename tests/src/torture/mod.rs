@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// How many jobs are enqueued in a second.
     #[arg(long, default_value_t = 700.0)]
     rate: f64,
+    /// The program of another release: every other process runs it, as during an upgrade.
+    #[arg(long)]
+    beside: Option<PathBuf>,
     /// PostgreSQL's programs.
     #[arg(long, env = "POSTGRES_BIN")]
     postgres_bin: PathBuf,

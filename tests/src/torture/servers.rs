@@ -62,6 +62,24 @@ fn log(path: &Path) -> Stdio {
     Stdio::from(fs::OpenOptions::new().create(true).append(true).open(path).unwrap())
 }
 
+/// Whether a server and its children may write to files at all. Where they may not, writing fails as on a full disk.
+async fn let_write(child: Option<&Child>, account: Option<Account>, may_write: bool) {
+    let Some(pid) = child.and_then(Child::id) else { return };
+    let limit = if may_write { "--fsize=unlimited:" } else { "--fsize=0:" };
+    // As the server's own user: even root may not change the limits of others everywhere.
+    let set = async |pid: &str| {
+        let mut prlimit = command(Path::new("prlimit"), account, "KILL");
+        // It fails for a process that has just ended.
+        let _ = prlimit.args(["--pid", pid, limit]).stdin(Stdio::null()).stderr(Stdio::null()).status().await;
+    };
+    // A child that is started in this moment has the limit of its parent: so the parent first.
+    set(&pid.to_string()).await;
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    for child in children.split_whitespace() {
+        set(child).await;
+    }
+}
+
 async fn end(child: &mut Option<Child>, signal: Signal) {
     let Some(mut child) = child.take() else { return };
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
@@ -173,6 +191,22 @@ impl Postgres {
         self.child = Some(postgres.process_group(0).spawn().unwrap());
     }
 
+    /// Fills its disk, or makes room again.
+    pub(super) async fn let_write(&self, may_write: bool) {
+        let_write(self.child.as_ref(), self.account, may_write).await;
+    }
+
+    /// Waits until it is up, and starts it when it gave up.
+    pub(super) async fn recover(&mut self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.is_ready() && tokio::time::Instant::now() < deadline {
+            if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some())) {
+                return self.start().await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn is_ready(&self) -> bool {
         let Some(pid) = self.child.as_ref().and_then(Child::id) else { return false };
         let lock = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
@@ -230,7 +264,9 @@ impl Redis {
     }
 
     pub(super) async fn start(&mut self, flushing: &str) {
-        let mut redis = command(&self.program, None, "KILL");
+        // Or the first write to a full disk would end it.
+        let mut redis = command(Path::new("env"), None, "KILL");
+        redis.arg("--ignore-signal=XFSZ").arg(&self.program);
         redis.args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "yes"]);
         redis.args(["--appendfsync", flushing, "--aof-load-truncated", "yes", "--maxmemory-policy", "noeviction"]);
         redis.arg("--dir").arg(&self.folder).stdin(Stdio::null());
@@ -257,6 +293,18 @@ impl Redis {
 
     pub(super) async fn kill(&mut self) {
         end(&mut self.child, Signal::KILL).await;
+    }
+
+    /// Fills its disk, or makes room again.
+    pub(super) async fn let_write(&self, may_write: bool) {
+        let_write(self.child.as_ref(), None, may_write).await;
+    }
+
+    /// Starts it again when it gave up, as it does when each write must reach the disk.
+    pub(super) async fn recover(&mut self) {
+        if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some())) {
+            self.start("everysec").await;
+        }
     }
 
     /// While it is down.

@@ -1,4 +1,4 @@
-//! PostgreSQL restarted, crashed, full of connections or held up.
+//! PostgreSQL restarted, crashed, full of connections, without room on its disk or held up.
 
 use std::time::Duration;
 
@@ -15,14 +15,16 @@ enum OfPostgres {
     BackendsTerminated,
     LongTransaction,
     ConnectionsExhausted,
+    DiskFull,
 }
 
 impl Faults {
     pub(super) async fn of_postgres(self, seed: u64) {
         use OfPostgres::{
-            BackendsTerminated, ConnectionsExhausted, LongTransaction, RestartedFast, RestartedImmediately,
+            BackendsTerminated, ConnectionsExhausted, DiskFull, LongTransaction, RestartedFast, RestartedImmediately,
         };
-        let all = [RestartedFast, RestartedImmediately, BackendsTerminated, LongTransaction, ConnectionsExhausted];
+        let all =
+            [RestartedFast, RestartedImmediately, BackendsTerminated, LongTransaction, ConnectionsExhausted, DiskFull];
         let mut deck = Deck::new(seed, 5, &all);
         loop {
             let wait = deck.about(Duration::from_secs(6));
@@ -43,6 +45,16 @@ impl Faults {
                 BackendsTerminated => drop(self.terminate_backends().await),
                 LongTransaction => drop(self.long_transaction().await),
                 ConnectionsExhausted => self.exhaust_connections().await,
+                DiskFull => {
+                    let mut postgres = self.postgres.lock().await;
+                    postgres.let_write(false).await;
+                    self.sleep_in_storm(Duration::from_secs(2)).await;
+                    if !self.can_write_to_postgres().await {
+                        self.log.add("postgresql's disk full");
+                    }
+                    postgres.let_write(true).await;
+                    postgres.recover().await;
+                }
             }
             self.log.disturbed_since(since);
         }
@@ -67,6 +79,14 @@ impl Faults {
         self.log.add("postgresql transaction left open");
         self.sleep_in_storm(Duration::from_secs(10)).await;
         transaction.rollback().await
+    }
+
+    async fn can_write_to_postgres(&self) -> bool {
+        let writing = async {
+            let mut owner = PgConnection::connect(self.owner_url.expose_secret()).await?;
+            sqlx::query("insert into torture.idle default values").execute(&mut owner).await
+        };
+        tokio::time::timeout(Duration::from_secs(2), writing).await.is_ok_and(|written| written.is_ok())
     }
 
     async fn exhaust_connections(&self) {

@@ -1,8 +1,9 @@
-//! Redis killed, emptied, full, or with an older memory.
+//! Redis killed, emptied, without room in memory or on its disk, or with an older memory.
 
 use std::time::Duration;
 
 use rand::Rng as _;
+use redis::RedisError;
 use shared::clock::Clock;
 
 use super::{
@@ -19,14 +20,18 @@ enum OfRedis {
     Emptied,
     Flushed,
     OutOfMemory,
+    DiskFull,
     StaleCopy,
     Paused,
 }
 
 impl Faults {
     pub(super) async fn of_redis(self, seed: u64) {
-        use OfRedis::{Emptied, Flushed, KilledAlways, KilledEverySecond, OutOfMemory, Paused, StaleCopy, TailLost};
-        let all = [KilledEverySecond, KilledAlways, TailLost, Emptied, Flushed, OutOfMemory, StaleCopy, Paused];
+        use OfRedis::{
+            DiskFull, Emptied, Flushed, KilledAlways, KilledEverySecond, OutOfMemory, Paused, StaleCopy, TailLost,
+        };
+        let all =
+            [KilledEverySecond, KilledAlways, TailLost, Emptied, Flushed, OutOfMemory, DiskFull, StaleCopy, Paused];
         let mut deck = Deck::new(seed, 4, &all);
         loop {
             let wait = deck.about(Duration::from_secs(6));
@@ -49,13 +54,22 @@ impl Faults {
                 Emptied => self.restart_redis(&mut redis, "everysec", Loss::Everything, "redis came back empty").await,
                 Flushed => {
                     self.log.add("redis flushed");
-                    on_redis(&redis, &["FLUSHALL"]);
+                    let _ = on_redis(&redis, &["FLUSHALL"]);
                 }
                 OutOfMemory => {
                     self.log.add("redis out of memory");
-                    on_redis(&redis, &["CONFIG", "SET", "maxmemory", "1mb"]);
+                    let _ = on_redis(&redis, &["CONFIG", "SET", "maxmemory", "1mb"]);
                     self.sleep(Duration::from_secs(2)).await;
-                    on_redis(&redis, &["CONFIG", "SET", "maxmemory", "0"]);
+                    let _ = on_redis(&redis, &["CONFIG", "SET", "maxmemory", "0"]);
+                }
+                DiskFull => {
+                    redis.let_write(false).await;
+                    self.sleep(Duration::from_secs(2)).await;
+                    if on_redis(&redis, &["INCR", "torture-disk"]).is_err() {
+                        self.log.add("redis' disk full");
+                    }
+                    redis.let_write(true).await;
+                    redis.recover().await;
                 }
                 StaleCopy => {
                     redis.copy();
@@ -65,7 +79,7 @@ impl Faults {
                 }
                 Paused => {
                     self.log.add("redis does not answer for 3 s");
-                    on_redis(&redis, &["CLIENT", "PAUSE", "3000", "ALL"]);
+                    let _ = on_redis(&redis, &["CLIENT", "PAUSE", "3000", "ALL"]);
                     self.sleep(Duration::from_secs(3)).await;
                 }
             }
@@ -81,12 +95,10 @@ impl Faults {
     }
 }
 
-fn on_redis(redis: &Redis, command: &[&str]) {
+fn on_redis(redis: &Redis, command: &[&str]) -> Result<(), RedisError> {
     let mut call = redis::cmd(command[0]);
     for argument in &command[1..] {
         call.arg(*argument);
     }
-    if let Ok(mut connection) = redis.connect() {
-        let _ = call.exec(&mut connection);
-    }
+    call.exec(&mut redis.connect()?)
 }
