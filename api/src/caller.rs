@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use shared::{
-    auth::Principal,
+    auth::{Permission, Principal},
     tenancy::{self, Tenant},
 };
 
@@ -33,6 +33,44 @@ impl FromRequest for Reader {
                     "Send a token of your application or an API key in the header `Authorization: Bearer …`.",
                 )
             })
+        })
+    }
+}
+
+/// Somebody who writes articles.
+#[derive(Debug, Clone)]
+pub struct Author(pub Principal);
+
+impl FromRequest for Author {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reader = Reader::from_request(request, payload);
+        Box::pin(async move {
+            let Reader(caller) = reader.await?;
+            let needed = "the role `author`, `editor` or `admin`, or an API key with the scope `manage`";
+            allowed(caller.may(Permission::Write), needed)?;
+            Ok(Self(caller))
+        })
+    }
+}
+
+/// Somebody who decides what readers see.
+#[derive(Debug, Clone)]
+pub struct Editor(pub Principal);
+
+impl FromRequest for Editor {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let reader = Reader::from_request(request, payload);
+        Box::pin(async move {
+            let Reader(caller) = reader.await?;
+            let needed = "the role `editor` or `admin`, or an API key with the scope `manage`";
+            allowed(caller.may(Permission::Edit), needed)?;
+            Ok(Self(caller))
         })
     }
 }

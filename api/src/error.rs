@@ -9,7 +9,10 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
-use shared::auth::AuthError;
+use shared::{
+    auth::AuthError,
+    knowledge::{taxonomy::TaxonomyError, writing::WriteError},
+};
 use utoipa::ToSchema;
 
 use crate::MAX_BODY_BYTES;
@@ -34,6 +37,14 @@ pub enum Code {
     NotFound,
     /// 405: the address exists, for other methods.
     MethodNotAllowed,
+    /// 409: somebody else changed it since the version that the request is for.
+    VersionConflict,
+    /// 409: another one has this name or address.
+    AlreadyTaken,
+    /// 409: not as things stand.
+    NotPossible,
+    /// 428: the request must say which version it is for.
+    VersionRequired,
     /// 413: the body is too large.
     PayloadTooLarge,
     /// 415: the body is of a type that is not read here.
@@ -55,6 +66,8 @@ impl Code {
             Self::PermissionRequired | Self::FormRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::VersionConflict | Self::AlreadyTaken | Self::NotPossible => StatusCode::CONFLICT,
+            Self::VersionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -73,6 +86,10 @@ impl Code {
             Self::FormRefused => "The form was not accepted",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This method is not allowed here",
+            Self::VersionConflict => "Somebody else was faster",
+            Self::AlreadyTaken => "Already taken",
+            Self::NotPossible => "Not possible as it is",
+            Self::VersionRequired => "Say which version this is for",
             Self::PayloadTooLarge => "The request is too large",
             Self::UnsupportedMediaType => "This type of body is not supported",
             Self::InternalError => "Something went wrong",
@@ -91,6 +108,10 @@ impl Code {
             Self::FormRefused => "form_refused",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::VersionConflict => "version_conflict",
+            Self::AlreadyTaken => "already_taken",
+            Self::NotPossible => "not_possible",
+            Self::VersionRequired => "version_required",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InternalError => "internal_error",
@@ -109,6 +130,8 @@ pub struct ApiError {
     pub detail: String,
     /// For `405`: the methods that are allowed.
     pub allow: Option<String>,
+    /// Further members of the problem details.
+    pub members: serde_json::Map<String, serde_json::Value>,
     /// What really happened, for the log.
     #[source]
     pub cause: Option<anyhow::Error>,
@@ -130,12 +153,23 @@ pub struct Problem {
     pub code: Code,
     /// Finds the request in the logs.
     pub request_id: String,
+    /// What the code says more: with `version_conflict`, `current` and `submitted`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub members: serde_json::Map<String, serde_json::Value>,
 }
 
 impl ApiError {
     /// An error with a code and a sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), allow: None, cause: None }
+        Self { code, detail: detail.into(), allow: None, members: serde_json::Map::new(), cause: None }
+    }
+
+    /// The same with a further member of the problem details.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &impl Serialize) -> Self {
+        self.members.insert(name.to_owned(), serde_json::to_value(value).unwrap_or_default());
+        self
     }
 
     /// A value of the request is not allowed.
@@ -179,6 +213,7 @@ impl ApiError {
             detail: self.detail.clone(),
             code: self.code,
             request_id,
+            members: self.members.clone(),
         }
     }
 
@@ -239,7 +274,50 @@ impl From<sqlx::Error> for ApiError {
                 )
             };
         }
+        if let Some((code, detail)) = error.as_database_error().and_then(|e| e.constraint()).and_then(on_constraint) {
+            return Self { cause: Some(error.into()), ..Self::new(code, detail) };
+        }
         Self::internal(error)
+    }
+}
+
+/// What to say when a rule of the schema catches what two requests at once did.
+fn on_constraint(constraint: &str) -> Option<(Code, &'static str)> {
+    Some(match constraint {
+        "articles_slug_key" | "categories_slug_key" | "tags_slug_key" => {
+            (Code::AlreadyTaken, "Another one has this slug since a moment ago. Choose another one.")
+        }
+        "articles_translation_key" => (Code::AlreadyTaken, "The article has a text in this language already."),
+        "articles_tenant_id_category_id_fkey" => (Code::InvalidRequest, "The category was deleted a moment ago."),
+        _ => return None,
+    })
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        let code = match error {
+            WriteError::Database(error) => return error.into(),
+            WriteError::NotFound => Code::NotFound,
+            WriteError::Conflict { .. } => Code::VersionConflict,
+            WriteError::EditorsOnly(_) => Code::PermissionRequired,
+            WriteError::SlugTaken(_) => Code::AlreadyTaken,
+            WriteError::NoSuchStep { .. } | WriteError::Incomplete(_) => Code::NotPossible,
+            WriteError::Invalid(_) => Code::InvalidRequest,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TaxonomyError> for ApiError {
+    fn from(error: TaxonomyError) -> Self {
+        let code = match error {
+            TaxonomyError::Database(error) => return error.into(),
+            TaxonomyError::NotFound(_) => Code::NotFound,
+            TaxonomyError::SlugTaken(..) => Code::AlreadyTaken,
+            TaxonomyError::Misplaced(_) | TaxonomyError::NotEmpty { .. } => Code::NotPossible,
+            TaxonomyError::Invalid(_) => Code::InvalidRequest,
+        };
+        Self::new(code, error.to_string())
     }
 }
 
@@ -272,15 +350,20 @@ impl From<AuthError> for ApiError {
 /// Answers for bodies, paths and queries that extractors refuse.
 pub fn extractor_errors(config: &mut web::ServiceConfig) {
     config
-        .app_data(web::JsonConfig::default().limit(MAX_BODY_BYTES).error_handler(|error, _| json_error(&error).into()))
+        .app_data(json_up_to(MAX_BODY_BYTES))
         .app_data(web::FormConfig::default().limit(MAX_BODY_BYTES).error_handler(|error, _| form_error(&error).into()))
         .app_data(web::PathConfig::default().error_handler(|error, _| path_error(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(|error, _| query_error(&error).into()));
 }
 
-fn json_error(error: &JsonPayloadError) -> ApiError {
+/// JSON bodies of up to so many bytes.
+pub(crate) fn json_up_to(bytes: usize) -> web::JsonConfig {
+    web::JsonConfig::default().limit(bytes).error_handler(move |error, _| json_error(&error, bytes).into())
+}
+
+fn json_error(error: &JsonPayloadError, most: usize) -> ApiError {
     match error {
-        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => too_large(),
+        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => too_large(most),
         JsonPayloadError::ContentType => ApiError::new(
             Code::UnsupportedMediaType,
             "Send the body as JSON, with the header `Content-Type: application/json`.",
@@ -298,7 +381,7 @@ fn json_error(error: &JsonPayloadError) -> ApiError {
 
 fn form_error(error: &UrlencodedError) -> ApiError {
     match error {
-        UrlencodedError::Overflow { .. } => too_large(),
+        UrlencodedError::Overflow { .. } => too_large(MAX_BODY_BYTES),
         UrlencodedError::ContentType => ApiError::new(
             Code::UnsupportedMediaType,
             "Send the form with the header `Content-Type: application/x-www-form-urlencoded`.",
@@ -320,6 +403,6 @@ fn query_error(error: &QueryPayloadError) -> ApiError {
     }
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(Code::PayloadTooLarge, format!("The body may have at most {MAX_BODY_BYTES} bytes."))
+fn too_large(most: usize) -> ApiError {
+    ApiError::new(Code::PayloadTooLarge, format!("The body may have at most {most} bytes."))
 }

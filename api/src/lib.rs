@@ -26,6 +26,8 @@ use tracing_actix_web::TracingLogger;
 
 /// Largest JSON or form body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Largest JSON body with an article or the ids of many, in bytes.
+pub const MAX_ARTICLE_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many jobs may be watched at once: each costs two small queries a second.
 const MAX_WATCHERS: usize = 200;

@@ -18,8 +18,9 @@ use crate::{
     info(
         title = "Help Center API",
         description = "Articles, categories and search of a help center. What an answer holds depends on the caller's \
-                       tenant and roles; what a caller may not see looks like what does not exist. Jobs are for admins: people \
-                       with the role `admin`, keys with the scope `manage`. Queues and schedule are those of the whole \
+                       tenant and roles; what a caller may not see looks like what does not exist. Articles are written by \
+                       people with the role `author` and published by those with the role `editor`. Jobs are for admins: people \
+                       with the role `admin`, keys with the scope `manage`; they may do what authors and editors may. Queues and schedule are those of the whole \
                        deployment, for keys with the scope `operate`.",
         license(name = "MIT OR Apache-2.0")
     ),
@@ -37,7 +38,28 @@ use crate::{
         described::queues,
         described::pause,
         described::resume,
-        described::schedule
+        described::schedule,
+        described::writing,
+        described::create,
+        described::written,
+        described::change,
+        described::set_status,
+        described::review,
+        described::bulk,
+        described::revisions,
+        described::revision,
+        described::diff,
+        described::restore,
+        described::categories,
+        described::create_category,
+        described::order_categories,
+        described::change_category,
+        described::delete_category,
+        described::tags,
+        described::create_tag,
+        described::rename_tag,
+        described::delete_tag,
+        described::audit_log
     ),
     components(schemas(
         routes::SearchBody,
@@ -61,6 +83,29 @@ use crate::{
         routes::QueuePaused,
         routes::Schedule,
         routes::ScheduleLine,
+        routes::WritingPage,
+        routes::WritingArticle,
+        routes::TranslationLine,
+        routes::NewArticleBody,
+        routes::ArticleChangeBody,
+        routes::StepBody,
+        routes::ReviewBody,
+        routes::BulkBody,
+        routes::JobStarted,
+        routes::RevisionPage,
+        routes::RevisionLine,
+        routes::RevisionDiff,
+        routes::RestoreBody,
+        routes::CategoryList,
+        routes::ManagedCategory,
+        routes::NewCategoryBody,
+        routes::CategoryChangeBody,
+        routes::CategoryOrderBody,
+        routes::TagList,
+        routes::ManagedTag,
+        routes::TagBody,
+        routes::AuditPage,
+        routes::AuditEntry,
         error::Problem,
         error::Code
     )),

@@ -343,7 +343,8 @@ impl TestApp {
 
     /// A worker with the product's own jobs.
     pub fn worker(&self) -> Worker {
-        let context = worker::Context { database: self.db.database.clone(), embedder: embedder() };
+        let context =
+            worker::Context { database: self.db.database.clone(), embedder: embedder(), clock: self.clock.clone() };
         self.worker_with(worker::registry(&context))
     }
 

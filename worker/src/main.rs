@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use shared::{
+    clock::Clock,
     config::{DatabaseConfig, EmbeddingConfig, QueueConfig, TelemetryConfig, WorkerConfig},
     db::Database,
     embedding,
@@ -25,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     let shutdown = shutdown::on_signal()?;
     let model = embedder.model().to_string();
-    let registry = worker::registry(&worker::Context { database: database.clone(), embedder });
+    let registry = worker::registry(&worker::Context { database: database.clone(), embedder, clock: Clock::system() });
     let health = health::of_queues(&database, &store);
     let worker = Worker::new(database.clone(), store, registry, config);
     let asked = worker.clone();

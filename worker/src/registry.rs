@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use shared::{
+    clock::Clock,
     db::Database,
     embedding::Embedder,
-    knowledge::{EmbedArticle, ReconcileEmbeddings},
+    knowledge::{BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings},
     queue::{
         Job, JobError,
         worker::{Registry, Run},
     },
 };
 
-use crate::jobs::{embed_article, reconcile_embeddings};
+use crate::jobs::{bulk_change, embed_article, publish_scheduled, reconcile_embeddings};
 
 /// What jobs work with.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Context {
     pub database: Database,
     /// The embedding model.
     pub embedder: Arc<dyn Embedder>,
+    /// The clock.
+    pub clock: Clock,
 }
 
 /// Every job with what runs it.
@@ -28,6 +31,8 @@ pub fn registry(context: &Context) -> Registry {
     Registry::new()
         .job::<EmbedArticle, _, _>(with(context, embed_article::run))
         .job::<ReconcileEmbeddings, _, _>(with(context, reconcile_embeddings::run))
+        .job::<PublishScheduled, _, _>(with(context, publish_scheduled::run))
+        .job::<BulkChange, _, _>(with(context, bulk_change::run))
 }
 
 /// Gives a job's function the context.

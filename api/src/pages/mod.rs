@@ -16,7 +16,6 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
-    db::TenantTx,
     knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Order},
     markdown, pagination,
     search::{self as searching, Arm, QueryError, SearchRequest},
@@ -34,7 +33,7 @@ use crate::{
     Services,
     caller::{self, services},
     error::{ApiError, Code},
-    routes::{article_url, bad_cursor, category_url, link_target, next_cursor},
+    routes::{article_url, bad_cursor, category_url, in_address, link_target, moved, next_cursor},
 };
 
 const STYLESHEET: &str = include_str!("../../web/site.css");
@@ -261,7 +260,16 @@ pub(crate) async fn article(
         Err(sign_in) => return Ok(sign_in),
     };
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let (article, targets, tree) = read(&mut tx, &caller, &slug).await?;
+    let Some(article) = knowledge::article(&mut tx, &caller.roles, &slug).await? else {
+        let slug = knowledge::moved_to(&mut tx, &caller.roles, &slug).await?.ok_or_else(|| {
+            ApiError::not_found(
+                "There is no such article, or you may not see it. A search may find what you are looking for.",
+            )
+        })?;
+        return Ok(moved(&article_url(&in_address(&slug))));
+    };
+    let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
+    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     drop(tx);
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     let words = markdown::plain_text(&article.content).split_whitespace().count();
@@ -288,19 +296,6 @@ pub(crate) async fn article(
         locale: summary.locale,
     };
     visit.page(StatusCode::OK, &page)
-}
-
-type Read = (knowledge::ArticleView, HashMap<String, Option<(String, String)>>, Vec<CategoryNode>);
-
-async fn read(tx: &mut TenantTx, caller: &Principal, slug: &str) -> Result<Read, ApiError> {
-    let article = knowledge::article(tx, &caller.roles, slug).await?.ok_or_else(|| {
-        ApiError::not_found(
-            "There is no such article, or you may not see it. A search may find what you are looking for.",
-        )
-    })?;
-    let targets = knowledge::link_targets(tx, &caller.roles, article.summary.id).await?;
-    let tree = knowledge::categories(tx, &caller.roles).await?;
-    Ok((article, targets, tree))
 }
 
 /// The stylesheet.

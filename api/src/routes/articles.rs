@@ -2,8 +2,13 @@
 
 use std::collections::HashMap;
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Data, Json, Path, Query},
+};
 use chrono::{DateTime, Utc};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{
     knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty},
@@ -161,6 +166,7 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Id or slug")),
     responses(
         (status = 200, description = "The article", body = ArticleDetail),
+        (status = 301, description = "The article has another slug now"),
         (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
@@ -170,16 +176,19 @@ pub(crate) async fn detail(
     services: Data<Services>,
     Reader(caller): Reader,
     id: Path<String>,
-) -> Result<Json<ArticleDetail>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let article = knowledge::article(&mut tx, &caller.roles, &id)
-        .await?
-        .ok_or_else(|| ApiError::not_found("There is no article with this id or slug, or you may not see it."))?;
+    let Some(article) = knowledge::article(&mut tx, &caller.roles, &id).await? else {
+        let slug = knowledge::moved_to(&mut tx, &caller.roles, &id)
+            .await?
+            .ok_or_else(|| ApiError::not_found("There is no article with this id or slug, or you may not see it."))?;
+        return Ok(moved(&format!("/api/v2/help-center/articles/{}/", in_address(&slug))));
+    };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     drop(tx);
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
-    Ok(Json(ArticleDetail {
+    Ok(HttpResponse::Ok().json(ArticleDetail {
         line: line(article.summary, &knowledge::breadcrumbs(&tree)),
         content: article.content,
         html: rendered.html,
@@ -220,6 +229,16 @@ pub(crate) fn link_target(
 
 pub(crate) fn bad_cursor() -> ApiError {
     ApiError::invalid("`cursor` was not made by this list. Leave it out to begin with the first page.")
+}
+
+/// An answer that leads to another address for good.
+pub(crate) fn moved(location: &str) -> HttpResponse {
+    HttpResponse::MovedPermanently().insert_header((header::LOCATION, location)).finish()
+}
+
+/// A slug as it stands in addresses.
+pub(crate) fn in_address(slug: &str) -> String {
+    utf8_percent_encode(slug, NON_ALPHANUMERIC).to_string().replace("%2D", "-")
 }
 
 /// The address of an article's page.

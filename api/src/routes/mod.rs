@@ -1,30 +1,56 @@
 //! The whole URL table. A test walks it: every route must be here to exist, and says who may call it.
 
 mod articles;
+mod audit_log;
+mod bulk;
 mod categories;
 mod health;
 mod job_events;
 mod jobs;
 mod queues;
+mod revisions;
 mod search;
+mod taxonomy;
+mod writing;
 
 pub(crate) use articles::{
-    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, bad_cursor, link_target, next_cursor,
+    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, bad_cursor, in_address, link_target,
+    moved, next_cursor,
 };
+pub(crate) use audit_log::{AuditEntry, AuditPage};
+pub(crate) use bulk::{BulkBody, JobStarted};
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
+pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
 pub(crate) use search::{SearchBody, SearchResponse, SearchResult};
+pub(crate) use taxonomy::{
+    CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
+};
+pub(crate) use writing::{
+    ArticleChangeBody, NewArticleBody, ReviewBody, StepBody, TranslationLine, WritingArticle, WritingPage,
+};
 
 /// Where the OpenAPI document finds the descriptions that `#[utoipa::path]` makes.
 pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
+        audit_log::__path_list as __path_audit_log,
+        bulk::__path_change as __path_bulk,
         categories::__path_tree,
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
+        revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
         search::__path_search,
+        taxonomy::{
+            __path_categories, __path_change_category, __path_create_category, __path_create_tag,
+            __path_delete_category, __path_delete_tag, __path_order_categories, __path_rename_tag, __path_tags,
+        },
+        writing::{
+            __path_change, __path_create, __path_detail as __path_written, __path_list as __path_writing,
+            __path_review, __path_set_status,
+        },
     };
 }
 
@@ -32,8 +58,8 @@ use actix_web::{HttpRequest, Resource, Route, http::Method, middleware::from_fn,
 use serde::Deserialize as _;
 
 use crate::{
-    boundary,
-    error::{ApiError, Code},
+    MAX_ARTICLE_BODY_BYTES, boundary,
+    error::{self, ApiError, Code},
     openapi, pages,
 };
 
@@ -44,6 +70,10 @@ pub enum Access {
     Open,
     /// Whoever may read: the answer depends on tenant and roles.
     Reader,
+    /// Who writes articles.
+    Author,
+    /// Who decides what readers see.
+    Editor,
     /// Who manages the tenant's help center.
     Admin,
     /// Who looks after the deployment.
@@ -71,16 +101,40 @@ impl std::fmt::Debug for Endpoint {
 /// Every route.
 #[rustfmt::skip]
 pub fn table() -> Vec<Endpoint> {
-    use Access::{Admin, Open, Operator, Reader};
+    use Access::{Admin, Author, Editor, Open, Operator, Reader};
     let get = |path, access, handler| Endpoint { method: Method::GET, path, access, handler };
     let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
+    let put = |path, access, handler| Endpoint { method: Method::PUT, path, access, handler };
+    let patch = |path, access, handler| Endpoint { method: Method::PATCH, path, access, handler };
+    let delete = |path, access, handler| Endpoint { method: Method::DELETE, path, access, handler };
     vec![
         // API
         post("/api/v2/help-center/search/",        Reader, || web::to(search::search)),
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
-        // API, for admins: literal addresses before those with a part to be filled in
+        // API, for staff: literal addresses before those with a part to be filled in
+        get("/api/v2/help-center/admin/articles/",                 Author, || web::to(writing::list)),
+        post("/api/v2/help-center/admin/articles/",                Author, || web::to(writing::create)),
+        post("/api/v2/help-center/admin/articles/bulk/",           Editor, || web::to(bulk::change)),
+        get("/api/v2/help-center/admin/articles/{id}/",            Author, || web::to(writing::detail)),
+        patch("/api/v2/help-center/admin/articles/{id}/",          Author, || web::to(writing::change)),
+        post("/api/v2/help-center/admin/articles/{id}/status/",    Author, || web::to(writing::set_status)),
+        post("/api/v2/help-center/admin/articles/{id}/review/",    Author, || web::to(writing::review)),
+        get("/api/v2/help-center/admin/articles/{id}/revisions/",  Author, || web::to(revisions::list)),
+        get("/api/v2/help-center/admin/articles/{id}/revisions/{number}/", Author, || web::to(revisions::detail)),
+        get("/api/v2/help-center/admin/articles/{id}/diff/",       Author, || web::to(revisions::diff)),
+        post("/api/v2/help-center/admin/articles/{id}/restore/",   Author, || web::to(revisions::restore)),
+        get("/api/v2/help-center/admin/categories/",               Author, || web::to(taxonomy::categories)),
+        post("/api/v2/help-center/admin/categories/",              Editor, || web::to(taxonomy::create_category)),
+        put("/api/v2/help-center/admin/categories/order/",         Editor, || web::to(taxonomy::order_categories)),
+        patch("/api/v2/help-center/admin/categories/{id}/",        Editor, || web::to(taxonomy::change_category)),
+        delete("/api/v2/help-center/admin/categories/{id}/",       Editor, || web::to(taxonomy::delete_category)),
+        get("/api/v2/help-center/admin/tags/",                     Author, || web::to(taxonomy::tags)),
+        post("/api/v2/help-center/admin/tags/",                    Editor, || web::to(taxonomy::create_tag)),
+        patch("/api/v2/help-center/admin/tags/{id}/",              Editor, || web::to(taxonomy::rename_tag)),
+        delete("/api/v2/help-center/admin/tags/{id}/",             Editor, || web::to(taxonomy::delete_tag)),
+        get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
         post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),
         post("/api/v2/help-center/admin/jobs/discard/",      Admin,    || web::to(jobs::discard)),
@@ -110,6 +164,9 @@ pub fn table() -> Vec<Endpoint> {
     ]
 }
 
+/// Where bodies hold whole articles.
+const WRITING: &str = "/api/v2/help-center/admin/articles/";
+
 /// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
 /// without its final slash leads to the one with it.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -131,12 +188,22 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
             resource = resource.route((endpoint.handler)().method(endpoint.method));
         }
         let allow = allow.join(", ");
-        let resource = resource.default_service(web::to(move || method_not_allowed(allow.clone())));
+        let mut resource = resource.default_service(web::to(move || method_not_allowed(allow.clone())));
+        if path.starts_with(WRITING) {
+            resource = resource.app_data(error::json_up_to(MAX_ARTICLE_BODY_BYTES));
+        }
         config.service(resource.wrap(from_fn(boundary::deadline)));
         if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
             config.service(web::resource(without_slash).to(add_slash));
         }
     }
+}
+
+/// A field that may be null, told from one that is left out.
+fn given<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A number in an address. Serde's own error would not say which parameter it is about.

@@ -58,6 +58,15 @@ impl Roles {
     }
 }
 
+/// What staff may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Write articles, which readers do not see yet.
+    Write,
+    /// Decide what readers see.
+    Edit,
+}
+
 /// What a caller is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
@@ -103,6 +112,17 @@ impl Principal {
             Identity::Person { .. } => self.roles.contains("admin"),
             Identity::Machine { scopes, .. } => scopes.iter().any(|scope| scope == api_key::SCOPE_MANAGE),
         }
+    }
+
+    /// Whether they may do this: people by the roles of staff (`author`, `editor`, `admin`), of which each may do what those
+    /// before it may; machines with the scope `manage` may do all of it.
+    pub fn may(&self, permission: Permission) -> bool {
+        let roles: &[&str] = match permission {
+            Permission::Write => &["author", "editor"],
+            Permission::Edit => &["editor"],
+        };
+        let is_staff = matches!(self.identity, Identity::Person { .. }) && roles.iter().any(|r| self.roles.contains(r));
+        is_staff || self.is_admin()
     }
 
     /// Whether they look after the deployment: machines with the scope `operate`. No role is enough, since each tenant names

@@ -17,3 +17,8 @@ pub(super) async fn refresh(tx: &mut TenantTx, article_id: Uuid) -> Result<(), s
     queue::enqueue(tx, &EmbedArticle { article_id, revision_id: published.revision_id }).await?;
     Ok(())
 }
+
+/// Makes search know the present tags of published articles. Their passages and embeddings stay.
+pub(super) async fn refresh_tags(tx: &mut TenantTx, articles: &[Uuid]) -> Result<(), sqlx::Error> {
+    store::index_tags(tx, articles).await
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::queue::{Job, Queue};
@@ -38,4 +39,63 @@ impl Job for ReconcileEmbeddings {
     fn unique_key(&self) -> Option<String> {
         Some(String::new())
     }
+}
+
+/// Publishes the revision of an article that an editor scheduled, at the time that they chose.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PublishScheduled {
+    /// The article. When it is scheduled for another time by then, or not at all, there is nothing to do.
+    pub article_id: Uuid,
+    /// The time.
+    pub at: DateTime<Utc>,
+}
+
+impl Job for PublishScheduled {
+    const NAME: &'static str = "publish_scheduled";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("{} {}", self.article_id, self.at.timestamp_micros()))
+    }
+}
+
+/// Does the same to many articles.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct BulkChange {
+    /// What.
+    pub action: BulkAction,
+    /// To which.
+    pub article_ids: Vec<Uuid>,
+    /// Who wants it: named in revisions and in the audit log.
+    pub actor: String,
+}
+
+/// What can be done to many articles at once.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BulkAction {
+    /// Publish the latest text.
+    Publish,
+    /// Archive.
+    Archive,
+    /// Put into a category, or out of any.
+    Move {
+        /// The category.
+        category_id: Option<Uuid>,
+    },
+    /// Add and remove tags, by name.
+    Tag {
+        /// To be added.
+        add: Vec<String>,
+        /// To be removed.
+        remove: Vec<String>,
+    },
+}
+
+impl Job for BulkChange {
+    const NAME: &'static str = "bulk_change";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(3600);
+    const MAX_ATTEMPTS: u32 = 5;
 }

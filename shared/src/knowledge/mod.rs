@@ -7,20 +7,25 @@
 //! Who sees an article is decided by the SQL function `article_is_visible` alone.
 
 mod article;
+pub mod bulk;
 pub mod chunk;
 pub mod embed;
 pub mod import;
 mod index;
 mod jobs;
+mod locale;
 mod read;
 pub mod slug;
 mod store;
+pub mod taxonomy;
+pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
-pub use jobs::{EmbedArticle, ReconcileEmbeddings};
+pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings};
+pub use locale::Locale;
 pub(crate) use read::helpful_ratio;
 pub use read::{
     ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
-    category_by_slug, category_with_descendants, link_targets,
+    category_by_slug, category_with_descendants, link_targets, moved_to,
 };

@@ -175,6 +175,20 @@ pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Resu
     }))
 }
 
+/// The present slug of the article that had this one once. `None`: none did that the caller may see.
+pub async fn moved_to(tx: &mut TenantTx, roles: &Roles, former_slug: &str) -> Result<Option<String>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select a.slug from former_slugs f join articles a on a.tenant_id = f.tenant_id and a.id = f.article_id
+         where f.tenant_id = $1 and f.slug = $2 and article_is_visible(a.status, a.target_roles, $3)",
+        tenant,
+        former_slug,
+        roles.as_slice()
+    )
+    .fetch_optional(tx.connection())
+    .await
+}
+
 /// Where the links of an article lead, by destination as written: the slug of an article that the caller may see and the
 /// part after `#`. `None`: the link is broken, or leads to what the caller may not see.
 pub async fn link_targets(

@@ -119,6 +119,26 @@ pub(super) async fn insert_passages(
     Ok(())
 }
 
+/// Writes the tags of articles into their titles' passages, where `insert_passages` put those of before.
+pub(super) async fn index_tags(tx: &mut TenantTx, articles: &[Uuid]) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!(
+        "update passages p set tsv = setweight(plain_tsvector(tagged.configuration, p.body), 'A')
+                                     || setweight(plain_tsvector(tagged.configuration, tagged.names), 'D')
+         from (select a.id, text_search_configuration(a.locale) as configuration,
+                      coalesce((select string_agg(t.name, ' ') from article_tags at
+                                join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+                                where at.tenant_id = a.tenant_id and at.article_id = a.id), '') as names
+               from articles a where a.tenant_id = $1 and a.id = any ($2)) tagged
+         where p.tenant_id = $1 and p.article_id = tagged.id and p.ordinal = 0",
+        tenant,
+        articles
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// The first passages of the revision that have no embedding of this model, id and the text to embed, and how many there are.
 pub(super) async fn passages_without_embedding(
     tx: &mut TenantTx,

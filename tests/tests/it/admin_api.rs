@@ -130,7 +130,7 @@ async fn only_admins_reach_the_routes_of_admins_and_only_operators_those_of_oper
             asked += 1;
         }
     }
-    assert_eq!(asked, 60);
+    assert_eq!(asked, 66);
 }
 
 #[tokio::test]

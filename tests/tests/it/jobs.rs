@@ -240,7 +240,7 @@ impl Embedder for Hesitant {
 async fn while_the_model_works(test: &Knowledge, change: impl AsyncFnOnce()) {
     let (asked, gate) = (Gate::closed(), Gate::closed());
     let embedder = Arc::new(Hesitant { model: tests::embedder(), asked: asked.clone(), gate: gate.clone() });
-    let context = worker::Context { database: test.app.db.database.clone(), embedder };
+    let context = worker::Context { database: test.app.db.database.clone(), embedder, clock: test.app.clock.clone() };
     let worker = Running::start(test.app.worker_with(worker::registry(&context)));
     asked.passed().await;
     change().await;

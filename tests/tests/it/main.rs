@@ -12,6 +12,8 @@ mod processes;
 mod queue;
 mod search;
 mod silence;
+mod taxonomy;
 mod tenants;
 mod traces;
 mod visibility;
+mod writing;

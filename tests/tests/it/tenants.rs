@@ -405,6 +405,15 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
     .execute(&mut db.owner().await)
     .await
     .unwrap();
+    for change in [
+        "update articles set slug = 'former-two' where tenant_id = $1 and slug = 'two'",
+        "update articles set slug = 'two' where tenant_id = $1 and slug = 'former-two'",
+        "insert into related_articles (tenant_id, article_id, related_id, position)
+         select a.tenant_id, a.id, b.id, 0 from articles a join articles b on b.tenant_id = a.tenant_id and b.slug = 'two'
+         where a.tenant_id = $1 and a.slug = 'one'",
+    ] {
+        sqlx::query(change).bind(tenant.id.uuid()).execute(&mut db.owner().await).await.unwrap();
+    }
     for table in tenant_tables(db).await {
         assert!(
             count(db, &table, tenant.id).await > 0,

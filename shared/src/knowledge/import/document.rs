@@ -5,6 +5,7 @@ use super::front_matter::{self, FrontMatter};
 use super::hidden::strip_hidden;
 use super::html;
 use super::mdx::{self, Dialect};
+use crate::knowledge::Locale;
 use crate::knowledge::slug::{Slug, slugify};
 use crate::markdown::outline::{first_heading, first_paragraph};
 use crate::markdown::{destinations, strip_invisible};
@@ -71,7 +72,7 @@ pub(super) fn parse(relative_path: &str, bytes: &[u8]) -> Result<Document, Parse
         Some("html" | "htm") => {
             let page = html::read(body)?;
             front_matter.summary = front_matter.summary.or(page.description);
-            front_matter.locale = front_matter.locale.or(page.language.filter(|tag| front_matter::is_locale(tag)));
+            front_matter.locale = front_matter.locale.or(page.language.filter(|tag| tag.parse::<Locale>().is_ok()));
             (strip_hidden(&page.markdown), page.title)
         }
         _ => return Err(ParseError::Format(relative_path.to_owned())),

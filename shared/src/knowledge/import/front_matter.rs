@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
 use super::document::ParseError;
-use crate::knowledge::{Difficulty, Status};
+use crate::knowledge::{Difficulty, Locale, Status};
 
 /// What an author said about an article besides its text. Keys are read in any case, with `-` or `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -135,14 +135,6 @@ fn read(keys: Map<String, Value>) -> Result<FrontMatter, ParseError> {
     Ok(front_matter)
 }
 
-/// The form of a language tag: a language of two or three letters, then subtags.
-pub(super) fn is_locale(tag: &str) -> bool {
-    let mut parts = tag.split('-');
-    let is_language = |part: &str| (2..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let is_subtag = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    tag.len() <= 35 && parts.next().is_some_and(is_language) && parts.all(is_subtag)
-}
-
 fn text(key: &str, value: &Value) -> Result<String, ParseError> {
     match value {
         Value::String(text) => Ok(text.clone()),
@@ -204,7 +196,8 @@ fn status(key: &str, value: &Value) -> Result<Status, ParseError> {
 
 fn locale(key: &str, value: &Value) -> Result<String, ParseError> {
     let tag = value.as_str().map(|tag| tag.trim().replace('_', "-"));
-    tag.filter(|tag| is_locale(tag)).ok_or_else(|| wrong(key, value, "a language tag such as en or pt-BR"))
+    tag.filter(|tag| tag.parse::<Locale>().is_ok())
+        .ok_or_else(|| wrong(key, value, "a language tag such as en or pt-BR"))
 }
 
 /// A date, or the date of a point in time.

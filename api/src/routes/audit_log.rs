@@ -1,0 +1,111 @@
+//! What people with rights did.
+
+use actix_web::web::{Data, Json, Query};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use shared::{
+    audit::{self, EntryFilter},
+    pagination,
+};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{bad_cursor, whole_number};
+use crate::{
+    Services,
+    caller::Admin,
+    error::{ApiError, Problem},
+};
+
+const DEFAULT_LIMIT: i64 = 50;
+const MAX_LIMIT: i64 = 500;
+
+/// Which entries to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// Only what this one did.
+    actor: Option<String>,
+    /// Only this, such as `article.published`, or all of a kind, such as `article`.
+    action: Option<String>,
+    /// Only what was done to this: mostly an id.
+    subject: Option<String>,
+    /// How many at most, 1 to 500; 50 when left out.
+    #[param(minimum = 1, maximum = 500, default = 50)]
+    #[serde(default, deserialize_with = "whole_number")]
+    limit: Option<i64>,
+    /// Where to go on: `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditPage {
+    /// The latest first.
+    results: Vec<AuditEntry>,
+    /// Ask for the next page with it; null on the last page.
+    next_cursor: Option<String>,
+}
+
+/// What somebody did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuditEntry {
+    id: Uuid,
+    /// Who: `person:` and their subject, `key:` and its id, or the command line.
+    actor: String,
+    /// What, such as `article.published`.
+    action: String,
+    /// To what: mostly an id.
+    subject: String,
+    /// More about it.
+    #[schema(value_type = Object)]
+    details: serde_json::Value,
+    created_at: DateTime<Utc>,
+}
+
+/// Lists what was done in the caller's help center by people with rights, machines and the command line.
+#[utoipa::path(
+    get, path = "/api/v2/help-center/admin/audit-log/", tag = "Audit log", operation_id = "listAuditLog",
+    params(AuditQuery),
+    responses(
+        (status = 200, description = "A page of the audit log", body = AuditPage),
+        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    services: Data<Services>,
+    Admin(caller): Admin,
+    query: Query<AuditQuery>,
+) -> Result<Json<AuditPage>, ApiError> {
+    let query = query.into_inner();
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
+    }
+    let before = query
+        .cursor
+        .as_deref()
+        .map(|cursor| pagination::decode::<(DateTime<Utc>, Uuid)>(cursor).ok_or_else(bad_cursor))
+        .transpose()?;
+    let filter = EntryFilter { actor: query.actor, action: query.action, subject: query.subject };
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let mut entries = audit::entries(&mut tx, &filter, before, limit + 1).await?;
+    let has_more = entries.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if has_more {
+        entries.pop();
+    }
+    let next_cursor = entries.last().filter(|_| has_more).map(|last| pagination::encode(&(last.created_at, last.id)));
+    let results = entries.into_iter().map(|entry| AuditEntry {
+        id: entry.id,
+        actor: entry.actor,
+        action: entry.action,
+        subject: entry.subject,
+        details: entry.details,
+        created_at: entry.created_at,
+    });
+    Ok(Json(AuditPage { results: results.collect(), next_cursor }))
+}
