@@ -288,6 +288,7 @@ fn on_constraint(constraint: &str) -> Option<(Code, &'static str)> {
             (Code::AlreadyTaken, "Another one has this slug since a moment ago. Choose another one.")
         }
         "articles_translation_key" => (Code::AlreadyTaken, "The article has a text in this language already."),
+        "article_suggestions_article_fkey" => (Code::InvalidRequest, "`article_id` names no article."),
         "articles_tenant_id_category_id_fkey" => (Code::InvalidRequest, "The category was deleted a moment ago."),
         _ => return None,
     })

@@ -257,7 +257,7 @@ pub(crate) fn parse_difficulty(text: &str) -> Result<Difficulty, ApiError> {
     text.parse().map_err(|problem| ApiError::invalid(format!("`difficulty`: {problem}.")))
 }
 
-fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> ArticleLine {
+pub(super) fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> ArticleLine {
     let breadcrumb = breadcrumb(article.category_id, paths);
     ArticleLine {
         id: article.id,

@@ -4,7 +4,9 @@ mod articles;
 mod audit_log;
 mod bulk;
 mod categories;
+mod feedback;
 mod health;
+mod inbox;
 mod job_events;
 mod jobs;
 mod queues;
@@ -20,6 +22,8 @@ pub(crate) use articles::{
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
+pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
+pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
@@ -38,6 +42,11 @@ pub(crate) mod described {
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
+        feedback::{
+            __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
+            __path_take_vote_back, __path_vote, __path_votes,
+        },
+        inbox::{__path_reports, __path_settle_report, __path_settle_suggestion, __path_suggestions},
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
@@ -113,6 +122,14 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
+        get("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::votes)),
+        put("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::vote)),
+        delete("/api/v2/help-center/articles/{id}/vote/",      Reader, || web::to(feedback::take_vote_back)),
+        post("/api/v2/help-center/articles/{id}/reports/",     Reader, || web::to(feedback::report)),
+        put("/api/v2/help-center/articles/{id}/bookmark/",     Reader, || web::to(feedback::set_bookmark)),
+        delete("/api/v2/help-center/articles/{id}/bookmark/",  Reader, || web::to(feedback::remove_bookmark)),
+        get("/api/v2/help-center/bookmarks/",                  Reader, || web::to(feedback::bookmarks)),
+        post("/api/v2/help-center/suggestions/",               Reader, || web::to(feedback::suggest)),
         // API, for staff: literal addresses before those with a part to be filled in
         get("/api/v2/help-center/admin/articles/",                 Author, || web::to(writing::list)),
         post("/api/v2/help-center/admin/articles/",                Author, || web::to(writing::create)),
@@ -134,6 +151,10 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/admin/tags/",                    Editor, || web::to(taxonomy::create_tag)),
         patch("/api/v2/help-center/admin/tags/{id}/",              Editor, || web::to(taxonomy::rename_tag)),
         delete("/api/v2/help-center/admin/tags/{id}/",             Editor, || web::to(taxonomy::delete_tag)),
+        get("/api/v2/help-center/admin/reports/",                  Author, || web::to(inbox::reports)),
+        patch("/api/v2/help-center/admin/reports/{id}/",           Editor, || web::to(inbox::settle_report)),
+        get("/api/v2/help-center/admin/suggestions/",              Author, || web::to(inbox::suggestions)),
+        patch("/api/v2/help-center/admin/suggestions/{id}/",       Editor, || web::to(inbox::settle_suggestion)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
         post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),

@@ -10,6 +10,7 @@ mod article;
 pub mod bulk;
 pub mod chunk;
 pub mod embed;
+pub mod feedback;
 pub mod import;
 mod index;
 mod jobs;

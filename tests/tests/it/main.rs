@@ -4,6 +4,7 @@ mod admin_api;
 mod auth;
 mod bad_input;
 mod dashboards;
+mod feedback;
 mod import;
 mod jobs;
 mod logs;

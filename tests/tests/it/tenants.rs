@@ -411,6 +411,14 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
         "insert into related_articles (tenant_id, article_id, related_id, position)
          select a.tenant_id, a.id, b.id, 0 from articles a join articles b on b.tenant_id = a.tenant_id and b.slug = 'two'
          where a.tenant_id = $1 and a.slug = 'one'",
+        "insert into article_votes (tenant_id, article_id, reader, is_helpful, revision_id)
+         select tenant_id, id, 'person:ada', true, published_revision_id from articles where tenant_id = $1 and slug = 'one'",
+        "insert into article_reports (tenant_id, article_id, reader, kind, revision_id)
+         select tenant_id, id, 'person:ada', 'OUTDATED', published_revision_id from articles where tenant_id = $1 and slug = 'one'",
+        "insert into bookmarks (tenant_id, article_id, reader)
+         select tenant_id, id, 'person:ada' from articles where tenant_id = $1 and slug = 'one'",
+        "insert into article_suggestions (tenant_id, reader, title, article_id)
+         select tenant_id, 'person:ada', 'More', id from articles where tenant_id = $1 and slug = 'one'",
     ] {
         sqlx::query(change).bind(tenant.id.uuid()).execute(&mut db.owner().await).await.unwrap();
     }
