@@ -37,84 +37,56 @@ impl FromRequest for Reader {
     }
 }
 
-/// Somebody who writes articles.
-#[derive(Debug, Clone)]
-pub struct Author(pub Principal);
+/// An extractor of callers with a right: its name, who may, and what they are told who may not.
+macro_rules! with_right {
+    ($(#[$about:meta])* $name:ident, $may:expr, $needed:literal) => {
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        pub struct $name(pub Principal);
 
-impl FromRequest for Author {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+        impl FromRequest for $name {
+            type Error = ApiError;
+            type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reader = Reader::from_request(request, payload);
-        Box::pin(async move {
-            let Reader(caller) = reader.await?;
-            let needed = "the role `author`, `editor` or `admin`, or an API key with the scope `manage`";
-            allowed(caller.may(Permission::Write), needed)?;
-            Ok(Self(caller))
-        })
-    }
+            fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+                let reader = Reader::from_request(request, payload);
+                Box::pin(async move {
+                    let Reader(caller) = reader.await?;
+                    let may: fn(&Principal) -> bool = $may;
+                    if !may(&caller) {
+                        return Err(ApiError::new(Code::PermissionRequired, concat!("This needs ", $needed, ".")));
+                    }
+                    Ok(Self(caller))
+                })
+            }
+        }
+    };
 }
 
-/// Somebody who decides what readers see.
-#[derive(Debug, Clone)]
-pub struct Editor(pub Principal);
-
-impl FromRequest for Editor {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reader = Reader::from_request(request, payload);
-        Box::pin(async move {
-            let Reader(caller) = reader.await?;
-            let needed = "the role `editor` or `admin`, or an API key with the scope `manage`";
-            allowed(caller.may(Permission::Edit), needed)?;
-            Ok(Self(caller))
-        })
-    }
-}
-
-/// Somebody who manages the tenant's help center.
-#[derive(Debug, Clone)]
-pub struct Admin(pub Principal);
-
-impl FromRequest for Admin {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reader = Reader::from_request(request, payload);
-        Box::pin(async move {
-            let Reader(caller) = reader.await?;
-            allowed(caller.is_admin(), "the role `admin`, or an API key with the scope `manage`")?;
-            Ok(Self(caller))
-        })
-    }
-}
-
-/// Somebody who looks after the deployment.
-#[derive(Debug, Clone)]
-pub struct Operator(pub Principal);
-
-impl FromRequest for Operator {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let reader = Reader::from_request(request, payload);
-        Box::pin(async move {
-            let Reader(caller) = reader.await?;
-            allowed(caller.is_operator(), "an API key with the scope `operate`")?;
-            Ok(Self(caller))
-        })
-    }
-}
-
-fn allowed(is_allowed: bool, needed: &str) -> Result<(), ApiError> {
-    let refused = || ApiError::new(Code::PermissionRequired, format!("This needs {needed}."));
-    is_allowed.then_some(()).ok_or_else(refused)
-}
+with_right!(
+    /// Somebody who writes articles.
+    Author,
+    |caller| caller.may(Permission::Write),
+    "the role `author`, `editor` or `admin`, or an API key with the scope `manage`"
+);
+with_right!(
+    /// Somebody who decides what readers see.
+    Editor,
+    |caller| caller.may(Permission::Edit),
+    "the role `editor` or `admin`, or an API key with the scope `manage`"
+);
+with_right!(
+    /// Somebody who manages the tenant's help center.
+    Admin,
+    Principal::is_admin,
+    "the role `admin`, or an API key with the scope `manage`"
+);
+with_right!(
+    /// Somebody who looks after the deployment.
+    Operator,
+    Principal::is_operator,
+    "an API key with the scope `operate`"
+);
 
 /// The caller, by the best credential of the request. `None`: there is none, and the help center is not public.
 pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>, ApiError> {

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
     knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Order},
-    markdown, pagination,
+    markdown,
     search::{self as searching, Arm, QueryError, SearchRequest},
     tenancy::{self, Tenant},
 };
@@ -33,7 +33,7 @@ use crate::{
     Services,
     caller::{self, services},
     error::{ApiError, Code},
-    routes::{article_url, bad_cursor, category_url, in_address, link_target, moved, next_cursor},
+    routes::{after, article_url, category_url, in_address, link_target, moved, next_cursor},
 };
 
 const STYLESHEET: &str = include_str!("../../web/site.css");
@@ -154,7 +154,7 @@ pub(crate) async fn category(
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let node = knowledge::category_by_slug(&tree, &slug)
         .ok_or_else(|| ApiError::not_found("There is no such category, or you may not see it."))?;
-    let after = query.cursor.as_deref().map(|c| pagination::decode(c).ok_or_else(bad_cursor)).transpose()?;
+    let after = after(query.cursor.as_deref())?;
     let filter = ArticleFilter {
         categories: Some(vec![node.id]),
         limit: CATEGORY_ARTICLES + 1,
@@ -163,7 +163,7 @@ pub(crate) async fn category(
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let url = category_url(&node.slug);
-    let next_page_url = next_cursor(&mut articles, CATEGORY_ARTICLES)
+    let next_page_url = next_cursor(&mut articles, CATEGORY_ARTICLES, |last| (last.published_at, last.id))
         .map(|cursor| format!("{url}?{}", forms::encoded(&[("cursor", &cursor)])));
     let paths = knowledge::breadcrumbs(&tree);
     let mut breadcrumb = crumbs(Some(node.id), &paths);

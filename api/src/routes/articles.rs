@@ -12,12 +12,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{
     knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty},
-    markdown, pagination,
+    markdown,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::whole_number;
+use super::paging;
 use crate::{
     Services,
     caller::Reader,
@@ -42,7 +42,7 @@ pub(crate) struct ListQuery {
     locale: Option<String>,
     /// How many at most, 1 to 100; 20 when left out.
     #[param(minimum = 1, maximum = 100, default = 20)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -131,15 +131,8 @@ pub(crate) async fn list(
     query: Query<ListQuery>,
 ) -> Result<Json<ArticlePage>, ApiError> {
     let query = query.into_inner();
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|cursor| pagination::decode::<(DateTime<Utc>, Uuid)>(cursor).ok_or_else(bad_cursor))
-        .transpose()?;
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let after = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let categories = query.category.as_deref().map(|slug| {
@@ -155,7 +148,7 @@ pub(crate) async fn list(
         limit: limit + 1,
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
-    let next_cursor = next_cursor(&mut articles, limit);
+    let next_cursor = paging::next_cursor(&mut articles, limit, |last| (last.published_at, last.id));
     let paths = knowledge::breadcrumbs(&tree);
     Ok(Json(ArticlePage { results: articles.into_iter().map(|a| line(a, &paths)).collect(), next_cursor }))
 }
@@ -204,16 +197,6 @@ pub(crate) async fn detail(
     }))
 }
 
-/// Cuts the row off that was asked for only to see whether there is a next page.
-pub(crate) fn next_cursor(articles: &mut Vec<ArticleSummary>, limit: i64) -> Option<String> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if articles.len() <= limit {
-        return None;
-    }
-    articles.truncate(limit);
-    articles.last().map(|last| pagination::encode(&(last.published_at, last.id)))
-}
-
 /// Where a link of an article leads for this caller.
 pub(crate) fn link_target(
     targets: &HashMap<String, Option<(String, String)>>,
@@ -225,10 +208,6 @@ pub(crate) fn link_target(
         Some(Some((slug, fragment))) if fragment.is_empty() => markdown::LinkTarget::Replace(article_url(slug)),
         Some(Some((slug, fragment))) => markdown::LinkTarget::Replace(format!("{}#{fragment}", article_url(slug))),
     }
-}
-
-pub(crate) fn bad_cursor() -> ApiError {
-    ApiError::invalid("`cursor` was not made by this list. Leave it out to begin with the first page.")
 }
 
 /// An answer that leads to another address for good.

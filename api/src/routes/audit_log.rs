@@ -3,14 +3,11 @@
 use actix_web::web::{Data, Json, Query};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::{
-    audit::{self, EntryFilter},
-    pagination,
-};
+use shared::audit::{self, EntryFilter};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{bad_cursor, whole_number};
+use super::paging;
 use crate::{
     Services,
     caller::Admin,
@@ -33,7 +30,7 @@ pub(crate) struct AuditQuery {
     subject: Option<String>,
     /// How many at most, 1 to 500; 50 when left out.
     #[param(minimum = 1, maximum = 500, default = 50)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -82,23 +79,12 @@ pub(crate) async fn list(
     query: Query<AuditQuery>,
 ) -> Result<Json<AuditPage>, ApiError> {
     let query = query.into_inner();
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
-    let before = query
-        .cursor
-        .as_deref()
-        .map(|cursor| pagination::decode::<(DateTime<Utc>, Uuid)>(cursor).ok_or_else(bad_cursor))
-        .transpose()?;
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
     let filter = EntryFilter { actor: query.actor, action: query.action, subject: query.subject };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut entries = audit::entries(&mut tx, &filter, before, limit + 1).await?;
-    let has_more = entries.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        entries.pop();
-    }
-    let next_cursor = entries.last().filter(|_| has_more).map(|last| pagination::encode(&(last.created_at, last.id)));
+    let next_cursor = paging::next_cursor(&mut entries, limit, |last| (last.created_at, last.id));
     let results = entries.into_iter().map(|entry| AuditEntry {
         id: entry.id,
         actor: entry.actor,

@@ -12,14 +12,13 @@ use shared::{
         self,
         feedback::{self, ReaderKey, ReportKind, Votes},
     },
-    pagination,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     articles::{ArticleLine, line},
-    bad_cursor, whole_number,
+    paging,
 };
 use crate::{
     Services,
@@ -113,7 +112,7 @@ pub(crate) struct BookmarksQuery {
     session_id: Option<String>,
     /// How many at most, 1 to 100; 20 when left out.
     #[param(minimum = 1, maximum = 100, default = 20)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -315,23 +314,12 @@ pub(crate) async fn bookmarks(
     query: Query<BookmarksQuery>,
 ) -> Result<Json<BookmarkPage>, ApiError> {
     let reader = reader(&services, &caller, query.session_id.as_deref())?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
-    let before = query
-        .cursor
-        .as_deref()
-        .map(|cursor| pagination::decode::<(DateTime<Utc>, Uuid)>(cursor).ok_or_else(bad_cursor))
-        .transpose()?;
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = feedback::bookmarks(&mut tx, &caller.roles, &reader, before, limit + 1).await?;
     let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
-    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        found.pop();
-    }
-    let next_cursor = found.last().filter(|_| has_more).map(|(at, last)| pagination::encode(&(at, last.id)));
+    let next_cursor = paging::next_cursor(&mut found, limit, |(at, last)| (*at, last.id));
     let results = found.into_iter().map(|(_, article)| line(article, &paths)).collect();
     Ok(Json(BookmarkPage { results, next_cursor }))
 }

@@ -3,11 +3,11 @@
 use actix_web::web::{Data, Json, Path, Query};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::{knowledge::feedback, pagination};
+use shared::knowledge::feedback;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{bad_cursor, whole_number};
+use super::paging;
 use crate::{
     Services,
     caller::{Author, Editor},
@@ -30,7 +30,7 @@ pub(crate) struct InboxQuery {
     article_id: Option<Uuid>,
     /// How many at most, 1 to 200; 50 when left out.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -126,11 +126,7 @@ pub(crate) async fn reports(
     query.status.as_deref().map(|status| check_status(status, REPORT_STATUSES)).transpose()?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = feedback::reports(&mut tx, query.status.as_deref(), query.article_id, before, limit + 1).await?;
-    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        found.pop();
-    }
-    let next_cursor = found.last().filter(|_| has_more).map(|last| pagination::encode(&last.id));
+    let next_cursor = paging::next_cursor(&mut found, limit, |last| last.id);
     Ok(Json(ReportPage { results: found.into_iter().map(report_line).collect(), next_cursor }))
 }
 
@@ -190,11 +186,7 @@ pub(crate) async fn suggestions(
     query.status.as_deref().map(|status| check_status(status, SUGGESTION_STATUSES)).transpose()?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = feedback::suggestions(&mut tx, query.status.as_deref(), before, limit + 1).await?;
-    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        found.pop();
-    }
-    let next_cursor = found.last().filter(|_| has_more).map(|last| pagination::encode(&last.id));
+    let next_cursor = paging::next_cursor(&mut found, limit, |last| last.id);
     Ok(Json(SuggestionPage { results: found.into_iter().map(suggestion_line).collect(), next_cursor }))
 }
 
@@ -231,12 +223,8 @@ pub(crate) async fn settle_suggestion(
 }
 
 fn page(query: &InboxQuery) -> Result<(i64, Option<Uuid>), ApiError> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
-    let before =
-        query.cursor.as_deref().map(|cursor| pagination::decode::<Uuid>(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before = paging::after::<Uuid>(query.cursor.as_deref())?;
     Ok((limit, before))
 }
 

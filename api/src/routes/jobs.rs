@@ -4,7 +4,6 @@ use actix_web::web::{Data, Json, Path, Query};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{
-    pagination,
     queue::{
         Queue,
         admin::{self, JobRecord, Selection, State},
@@ -14,7 +13,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{bad_cursor, whole_number};
+use super::paging;
 use crate::{
     Services,
     caller::Admin,
@@ -40,7 +39,7 @@ pub(crate) struct JobsQuery {
     job: Option<String>,
     /// How many at most, 1 to 500; 50 when left out.
     #[param(minimum = 1, maximum = 500, default = 50)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -146,23 +145,15 @@ pub(crate) async fn list(
     query: Query<JobsQuery>,
 ) -> Result<Json<JobPage>, ApiError> {
     let query = query.into_inner();
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let states =
         query.state.iter().flat_map(|states| states.split(',')).map(parse_state).collect::<Result<Vec<_>, _>>()?;
-    let before =
-        query.cursor.as_deref().map(|cursor| pagination::decode::<Uuid>(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let before = paging::after::<Uuid>(query.cursor.as_deref())?;
     let selection =
         Selection { ids: None, queue: query.queue.as_deref().map(parse_queue).transpose()?, job: query.job };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut jobs = admin::list(&mut tx, &selection, &states, before, limit + 1).await?;
-    let has_more = jobs.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        jobs.pop();
-    }
-    let next_cursor = jobs.last().filter(|_| has_more).map(|last| pagination::encode(&last.id));
+    let next_cursor = paging::next_cursor(&mut jobs, limit, |last| last.id);
     Ok(Json(JobPage { results: jobs.into_iter().map(line).collect(), next_cursor }))
 }
 

@@ -9,6 +9,7 @@ mod health;
 mod inbox;
 mod job_events;
 mod jobs;
+mod paging;
 mod queues;
 mod revisions;
 mod search;
@@ -16,8 +17,7 @@ mod taxonomy;
 mod writing;
 
 pub(crate) use articles::{
-    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, bad_cursor, in_address, link_target,
-    moved, next_cursor,
+    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, in_address, link_target, moved,
 };
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};
@@ -25,6 +25,7 @@ pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
+pub(crate) use paging::{after, next_cursor};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
 pub(crate) use search::{SearchBody, SearchResponse, SearchResult};
@@ -64,7 +65,6 @@ pub(crate) mod described {
 }
 
 use actix_web::{HttpRequest, Resource, Route, http::Method, middleware::from_fn, web};
-use serde::Deserialize as _;
 
 use crate::{
     MAX_ARTICLE_BODY_BYTES, boundary,
@@ -224,14 +224,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 fn given<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-/// A number in an address. Serde's own error would not say which parameter it is about.
-fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let wrong = |_| serde::de::Error::custom(format!("`limit` must be a whole number; {text:?} is none"));
-    text.parse().map(Some).map_err(wrong)
+    <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Some)
 }
 
 /// What no route knows.

@@ -6,15 +6,12 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::{
-    knowledge::writing::{self, Comparison, Revision, Writer},
-    pagination,
-};
+use shared::knowledge::writing::{self, Comparison, Revision};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    bad_cursor, whole_number,
-    writing::{WritingArticle, answer, find, parse_id, unconflicted, version},
+    paging,
+    writing::{WritingArticle, act, find, parse_id},
 };
 use crate::{
     Services,
@@ -32,7 +29,7 @@ const MAX_LIMIT: i64 = 200;
 pub(crate) struct RevisionsQuery {
     /// How many at most, 1 to 200; 50 when left out.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before.
     cursor: Option<String>,
@@ -119,20 +116,12 @@ pub(crate) async fn list(
     query: Query<RevisionsQuery>,
 ) -> Result<Json<RevisionPage>, ApiError> {
     let id = parse_id(&id)?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
-    let before =
-        query.cursor.as_deref().map(|cursor| pagination::decode::<i32>(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before = paging::after::<i32>(query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     find(&mut tx, id).await?;
     let mut revisions = writing::revisions(&mut tx, id, before, limit + 1).await?;
-    let has_more = revisions.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        revisions.pop();
-    }
-    let next_cursor = revisions.last().filter(|_| has_more).map(|last| pagination::encode(&last.number));
+    let next_cursor = paging::next_cursor(&mut revisions, limit, |last| last.number);
     let results = revisions.into_iter().map(|revision| RevisionLine { content: None, ..line(revision) }).collect();
     Ok(Json(RevisionPage { results, next_cursor }))
 }
@@ -215,14 +204,10 @@ pub(crate) async fn restore(
     id: Path<String>,
     body: Json<RestoreBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = parse_id(&id)?;
-    let seen = version(&request, body.version)?;
-    let now = services.clock.now();
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    unconflicted(writing::restore(&mut tx, &Writer::of(&caller), id, seen, body.revision).await, now)?;
-    let article = find(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(answer(article, now))
+    act(&services, &request, &caller, &id, body.version, async |tx, writer, id, seen| {
+        writing::restore(tx, writer, id, seen, body.revision).await
+    })
+    .await
 }
 
 async fn revision(tx: &mut shared::db::TenantTx, article: uuid::Uuid, number: i32) -> Result<Revision, ApiError> {

@@ -8,6 +8,7 @@ use actix_web::{
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{
+    auth::Principal,
     db::TenantTx,
     knowledge::{
         self, Locale,
@@ -17,12 +18,11 @@ use shared::{
             self, ArticleChange, ManagedArticle, ManagedFilter, ManagedSort, NewArticle, Step, WriteError, Writer,
         },
     },
-    pagination,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{articles::parse_difficulty, bad_cursor, given, whole_number};
+use super::{articles::parse_difficulty, given, paging};
 use crate::{
     Services,
     caller::Author,
@@ -57,7 +57,7 @@ pub(crate) struct WritingQuery {
     sort: Option<String>,
     /// How many at most, 1 to 200; 50 when left out.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
     /// Where to go on: `next_cursor` of the page before, with the same other parameters.
     cursor: Option<String>,
@@ -249,25 +249,14 @@ pub(crate) async fn list(
     query: Query<WritingQuery>,
 ) -> Result<Json<WritingPage>, ApiError> {
     let query = query.into_inner();
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")));
-    }
+    let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let sort = query.sort.as_deref().map(parse_sort).transpose()?.unwrap_or_default();
-    let after = query
-        .cursor
-        .as_deref()
-        .map(|cursor| pagination::decode::<(String, Uuid)>(cursor).ok_or_else(bad_cursor))
-        .transpose()?;
+    let after = paging::after::<(String, Uuid)>(query.cursor.as_deref())?;
     let now = services.clock.now();
     let mut tx = services.database.tenant(caller.tenant).await?;
     let filter = filter(&mut tx, query, now).await?;
     let mut articles = writing::managed_articles(&mut tx, &filter, sort, after.as_ref(), limit + 1).await?;
-    let has_more = articles.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if has_more {
-        articles.pop();
-    }
-    let next_cursor = articles.last().filter(|_| has_more).map(|(key, last)| pagination::encode(&(key, last.id)));
+    let next_cursor = paging::next_cursor(&mut articles, limit, |(key, last)| (key.clone(), last.id));
     let results = articles.into_iter().map(|(_, a)| WritingArticle { content: None, ..shown(a, now) }).collect();
     Ok(Json(WritingPage { results, next_cursor }))
 }
@@ -428,16 +417,12 @@ pub(crate) async fn set_status(
     id: Path<String>,
     body: Json<StepBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = parse_id(&id)?;
-    let body = body.into_inner();
-    let seen = version(&request, body.version)?;
     let step = parse_step(&body)?;
     let now = services.clock.now();
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    unconflicted(writing::take_step(&mut tx, &Writer::of(&caller), id, seen, step, now).await, now)?;
-    let article = find(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(answer(article, now))
+    act(&services, &request, &caller, &id, body.version, async |tx, writer, id, seen| {
+        writing::take_step(tx, writer, id, seen, step, now).await
+    })
+    .await
 }
 
 /// Notes that an editor read the article critically and found it good.
@@ -466,11 +451,29 @@ pub(crate) async fn review(
     id: Path<String>,
     body: Json<ReviewBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = parse_id(&id)?;
-    let seen = version(&request, body.version)?;
+    act(&services, &request, &caller, &id, body.version, async |tx, writer, id, seen| {
+        writing::confirm_review(tx, writer, id, seen, body.review_due_on).await
+    })
+    .await
+}
+
+/// Does something to an article at the version that the caller saw, and answers with the article as it is then.
+pub(super) async fn act(
+    services: &Services,
+    request: &HttpRequest,
+    caller: &Principal,
+    id: &str,
+    version_in_body: Option<i32>,
+    act: impl AsyncFnOnce(&mut TenantTx, &Writer, Uuid, i32) -> Result<(), WriteError>,
+) -> Result<HttpResponse, ApiError> {
+    let id = parse_id(id)?;
+    let seen = version(request, version_in_body)?;
     let now = services.clock.now();
     let mut tx = services.database.tenant(caller.tenant).await?;
-    unconflicted(writing::confirm_review(&mut tx, &Writer::of(&caller), id, seen, body.review_due_on).await, now)?;
+    act(&mut tx, &Writer::of(caller), id, seen).await.map_err(|error| match error {
+        WriteError::Conflict { seen, current } => conflict(seen, *current, None, now),
+        error => error.into(),
+    })?;
     let article = find(&mut tx, id).await?;
     tx.commit().await?;
     Ok(answer(article, now))
@@ -485,7 +488,7 @@ pub(super) fn parse_id(id: &str) -> Result<Uuid, ApiError> {
 }
 
 /// The version that a request is for: the header `If-Match`, which may be quoted and weak, or what the body says.
-pub(super) fn version(request: &HttpRequest, in_body: Option<i32>) -> Result<i32, ApiError> {
+fn version(request: &HttpRequest, in_body: Option<i32>) -> Result<i32, ApiError> {
     let Some(header) = request.headers().get(header::IF_MATCH) else {
         return in_body.ok_or_else(|| {
             ApiError::new(
@@ -501,18 +504,10 @@ pub(super) fn version(request: &HttpRequest, in_body: Option<i32>) -> Result<i32
 }
 
 /// An answer whose `ETag` is the version.
-pub(super) fn answer(article: ManagedArticle, now: DateTime<Utc>) -> HttpResponse {
+fn answer(article: ManagedArticle, now: DateTime<Utc>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(header::ETag(EntityTag::new_strong(article.version.to_string())))
         .json(shown(article, now))
-}
-
-/// Turns a conflict into an answer that holds the article as it is.
-pub(super) fn unconflicted<T>(result: Result<T, WriteError>, now: DateTime<Utc>) -> Result<T, ApiError> {
-    result.map_err(|error| match error {
-        WriteError::Conflict { seen, current } => conflict(seen, *current, None, now),
-        error => error.into(),
-    })
 }
 
 fn conflict(seen: i32, current: ManagedArticle, submitted: Option<ManagedArticle>, now: DateTime<Utc>) -> ApiError {
@@ -606,7 +601,7 @@ fn parse_step(body: &StepBody) -> Result<Step, ApiError> {
     Ok(step)
 }
 
-pub(super) fn shown(article: ManagedArticle, now: DateTime<Utc>) -> WritingArticle {
+fn shown(article: ManagedArticle, now: DateTime<Utc>) -> WritingArticle {
     WritingArticle {
         url: super::article_url(&article.slug),
         has_unpublished_text: article.has_unpublished_text(),
