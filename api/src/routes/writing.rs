@@ -207,7 +207,7 @@ pub(crate) struct ArticleChangeBody {
     note: String,
 }
 
-/// A step on an article's way to its readers. Every step ends what was scheduled before.
+/// A step on an article's way to its readers. Every step of an editor ends what was scheduled before.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepBody {

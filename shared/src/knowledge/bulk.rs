@@ -45,25 +45,15 @@ pub async fn change_many(
     let writer = Writer { actor: job.actor.clone(), is_editor: true };
     let mut outcome = BulkOutcome::default();
     for (done, id) in job.article_ids.iter().enumerate() {
-        let mut tx = database.tenant(tenant).await?;
-        let Some(current) = writing::managed_article(&mut tx, *id).await? else {
-            outcome.unchanged += 1;
-            continue;
-        };
-        let changed = match wanted(&current, &job.action) {
-            Wanted::Nothing => Ok(false),
-            Wanted::Step(step) => {
-                writing::take_step(&mut tx, &writer, *id, current.version, step, clock.now()).await.map(|()| true)
-            }
-            Wanted::Change(change) => {
-                writing::change(&mut tx, &writer, *id, current.version, &change).await.map(|()| true)
+        let changed = loop {
+            match change_one(database, tenant, &writer, *id, &job.action, clock).await {
+                // Somebody was faster; what they made of it is what is to be changed.
+                Err(WriteError::Conflict { .. }) => {}
+                changed => break changed,
             }
         };
         match changed {
-            Ok(true) => {
-                tx.commit().await?;
-                outcome.changed += 1;
-            }
+            Ok(true) => outcome.changed += 1,
             Ok(false) => outcome.unchanged += 1,
             Err(WriteError::Database(error)) => return Err(error),
             Err(error) => outcome.refused.push((*id, error.to_string())),
@@ -71,6 +61,26 @@ pub async fn change_many(
         progress(done as u64 + 1, job.article_ids.len() as u64);
     }
     Ok(outcome)
+}
+
+/// Whether the article was not as wanted, and is now. One that is gone needs no change.
+async fn change_one(
+    database: &Database,
+    tenant: TenantId,
+    writer: &Writer,
+    id: Uuid,
+    action: &BulkAction,
+    clock: &Clock,
+) -> Result<bool, WriteError> {
+    let mut tx = database.tenant(tenant).await?;
+    let Some(current) = writing::managed_article(&mut tx, id).await? else { return Ok(false) };
+    match wanted(&current, action) {
+        Wanted::Nothing => return Ok(false),
+        Wanted::Step(step) => writing::take_step(&mut tx, writer, id, current.version, step, clock.now()).await?,
+        Wanted::Change(change) => writing::change(&mut tx, writer, id, current.version, &change).await?,
+    }
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// What is to be done to one article.

@@ -284,6 +284,45 @@ async fn a_schedule_that_was_called_off_publishes_nothing() {
     assert_eq!(world.read("merger").await.0, StatusCode::NOT_FOUND);
 }
 
+/// The queue's clock may be ahead of PostgreSQL's when it says that the time has come.
+#[tokio::test]
+async fn a_schedule_is_kept_by_whichever_clock_says_so_first() {
+    let world = World::new().await;
+    let draft = world.draft("Soon").await;
+    let at = "2999-01-01T00:00:00.123456789Z";
+    let (status, _) = world.step(&world.editor, &draft, json!({ "status": "PUBLISHED", "publish_at": at })).await;
+    assert_eq!(status, StatusCode::OK);
+    let payload: Value = sqlx::query_scalar("select payload from outbox where job = 'publish_scheduled'")
+        .fetch_one(&mut world.app.db.owner().await)
+        .await
+        .unwrap();
+    let job: PublishScheduled = serde_json::from_value(payload).unwrap();
+    let publish = async |job| {
+        shared::knowledge::writing::publish_scheduled(&world.app.db.database, world.acme, &job).await.unwrap()
+    };
+    let other = PublishScheduled { at: job.at - chrono::Duration::seconds(1), ..job.clone() };
+    assert!(!publish(other).await, "the job of another schedule");
+    assert!(publish(job).await);
+    assert_eq!(world.get(&draft, "").await["status"], "PUBLISHED");
+}
+
+#[tokio::test]
+async fn authors_neither_call_a_schedule_off_nor_change_who_will_read_the_article() {
+    let world = World::new().await;
+    let draft = world.draft("Board papers").await;
+    let (_, private) = world.change(&world.editor, &draft, json!({ "target_roles": ["board"] })).await;
+    let step = json!({ "status": "PUBLISHED", "publish_at": "2026-06-02T08:00:00Z" });
+    let (_, scheduled) = world.step(&world.editor, &private, step).await;
+    let (status, refused) = world.change(&world.author, &scheduled, json!({ "target_roles": ["all"] })).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{refused}");
+    let (status, handed_in) = world.step(&world.author, &scheduled, json!({ "status": "REVIEW" })).await;
+    assert_eq!((status, &handed_in["status"]), (StatusCode::OK, &json!("REVIEW")), "{handed_in}");
+    assert_eq!(handed_in["publish_at"], scheduled["publish_at"]);
+    world.app.run_jobs().await;
+    let published = world.get(&draft, "").await;
+    assert_eq!((&published["status"], &published["target_roles"]), (&json!("PUBLISHED"), &json!(["board"])));
+}
+
 #[tokio::test]
 async fn a_former_address_leads_to_the_article() {
     let world = World::new().await;

@@ -214,9 +214,10 @@ pub async fn change(
     let mut fields = store::Properties::of(&current).differences(&next);
     let related = change.related.as_ref().filter(|related| **related != current.related);
     fields.extend(related.map(|_| "related"));
-    if !fields.is_empty() && current.is_published() && !writer.is_editor {
+    let is_decided = current.is_published() || current.publish_at.is_some();
+    if !fields.is_empty() && is_decided && !writer.is_editor {
         return Err(WriteError::EditorsOnly(
-            "the article is published, and this would change at once what readers see; its text may be changed as a draft",
+            "the article is published or will be, and this would change what readers get; its text may be changed as a draft",
         ));
     }
     if next.slug != current.slug && articles::slug_is_taken(tx, &next.slug, Some(id)).await? {

@@ -213,8 +213,8 @@ pub(super) enum Move<'a> {
     Scheduled(Uuid, DateTime<Utc>),
 }
 
-/// Moves an article on; whatever was scheduled before is not any more.
-pub(super) async fn take(tx: &mut TenantTx, id: Uuid, to: &Move<'_>) -> Result<(), sqlx::Error> {
+/// Moves an article on. What was scheduled before is not any more, unless the schedule is not the mover's to end.
+pub(super) async fn take(tx: &mut TenantTx, id: Uuid, to: &Move<'_>, keeps_schedule: bool) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let (status, published, scheduled) = match to {
         Move::To(status) => (Some(*status), None, None),
@@ -229,7 +229,8 @@ pub(super) async fn take(tx: &mut TenantTx, id: Uuid, to: &Move<'_>) -> Result<(
              published_at = case when $4::uuid is null then published_at else coalesce(published_at, now()) end,
              last_reviewed_at = case when $4::uuid is null then last_reviewed_at else now() end,
              review_requested_at = case when $7 then coalesce(review_requested_at, now()) end,
-             publish_revision_id = $5, publish_at = $6
+             publish_revision_id = case when $8 then publish_revision_id else $5 end,
+             publish_at = case when $8 then publish_at else $6 end
          where tenant_id = $1 and id = $2",
         tenant,
         id,
@@ -237,7 +238,8 @@ pub(super) async fn take(tx: &mut TenantTx, id: Uuid, to: &Move<'_>) -> Result<(
         published,
         scheduled.map(|(revision, _)| revision),
         scheduled.map(|(_, at)| at),
-        waits
+        waits,
+        keeps_schedule
     )
     .execute(tx.connection())
     .await?;
@@ -257,17 +259,22 @@ pub(super) async fn revision_id(tx: &mut TenantTx, article: Uuid, number: i32) -
     .await
 }
 
-/// The revision that is to be published, if its time has come.
-pub(super) async fn due_revision(tx: &mut TenantTx, id: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
+/// The revision that is scheduled for exactly this time.
+pub(super) async fn scheduled_revision(
+    tx: &mut TenantTx,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<Option<Uuid>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let due = sqlx::query_scalar!(
-        "select publish_revision_id from articles where tenant_id = $1 and id = $2 and publish_at <= now()",
+    let revision = sqlx::query_scalar!(
+        "select publish_revision_id from articles where tenant_id = $1 and id = $2 and publish_at = $3",
         tenant,
-        id
+        id,
+        at
     )
     .fetch_optional(tx.connection())
     .await?;
-    Ok(due.flatten())
+    Ok(revision.flatten())
 }
 
 /// Notes that somebody read the article critically, and when somebody should again.

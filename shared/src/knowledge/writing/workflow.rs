@@ -1,9 +1,9 @@
 //! The way of an article to its readers: DRAFT → REVIEW → PUBLISHED → ARCHIVED, and back to DRAFT.
 //!
 //! A published article stays what readers see while a newer text is written beside it; asking for a review of that text
-//! leaves its status alone. Every step ends what was scheduled before.
+//! leaves its status alone. Every step of an editor ends what was scheduled before; authors leave it as an editor decided.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound as _, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -81,22 +81,32 @@ pub async fn take_step(
                         "`publish_at` must be in the future; leave it out to publish now.".to_owned(),
                     ));
                 }
-                Some(at) => (Move::Scheduled(revision, at), "article.scheduled"),
+                // As exact as it is stored: the job finds its schedule by the time.
+                Some(at) => (Move::Scheduled(revision, at.trunc_subsecs(6)), "article.scheduled"),
                 None => (Move::Published(revision), "article.published"),
             }
         }
     };
-    apply(tx, &current, &to).await?;
+    apply(tx, &current, &to, !writer.is_editor).await?;
     if let Move::Scheduled(_, at) = to {
         queue::enqueue_at(tx, &PublishScheduled { article_id: id, at }, at).await?;
     }
-    let details = json!({ "from": current.status, "revision": current.revision });
+    let revision = match step {
+        Step::Publish { revision: Some(number), .. } => number,
+        _ => current.revision,
+    };
+    let details = json!({ "from": current.status, "revision": revision });
     audit::record_with(tx, &writer.actor, action, &id.to_string(), &details).await?;
     Ok(())
 }
 
-async fn apply(tx: &mut TenantTx, current: &ManagedArticle, to: &Move<'_>) -> Result<(), sqlx::Error> {
-    store::take(tx, current.id, to).await?;
+async fn apply(
+    tx: &mut TenantTx,
+    current: &ManagedArticle,
+    to: &Move<'_>,
+    keeps_schedule: bool,
+) -> Result<(), sqlx::Error> {
+    store::take(tx, current.id, to, keeps_schedule).await?;
     let is_seen_otherwise = matches!(to, Move::Published(_)) || current.is_published() && matches!(to, Move::To(_));
     if is_seen_otherwise {
         links::update(tx, current.id).await?;
@@ -148,8 +158,8 @@ pub enum PublishError {
     Database(#[from] sqlx::Error),
 }
 
-/// Publishes the revision that was scheduled, if the schedule still stands and its time has come. False: there was nothing
-/// to do.
+/// Publishes the revision that was scheduled, if the schedule of this job still stands. Whether its time has come, the queue
+/// decided, by a clock that need not be PostgreSQL's. False: there was nothing to do.
 pub async fn publish_scheduled(
     database: &Database,
     tenant: TenantId,
@@ -157,7 +167,7 @@ pub async fn publish_scheduled(
 ) -> Result<bool, PublishError> {
     let mut tx = database.tenant(tenant).await?;
     store::lock(&mut tx, job.article_id).await?;
-    let Some(revision) = store::due_revision(&mut tx, job.article_id).await? else { return Ok(false) };
+    let Some(revision) = store::scheduled_revision(&mut tx, job.article_id, job.at).await? else { return Ok(false) };
     let Some(current) = managed_article(&mut tx, job.article_id).await? else { return Ok(false) };
     let number = current.publish_revision.unwrap_or(current.revision);
     match require_complete(&mut tx, &current, number).await {
@@ -165,7 +175,7 @@ pub async fn publish_scheduled(
         Err(WriteError::Database(error)) => return Err(error.into()),
         Err(error) => return Err(PublishError::Incomplete(error)),
     }
-    apply(&mut tx, &current, &Move::Published(revision)).await?;
+    apply(&mut tx, &current, &Move::Published(revision), false).await?;
     let details = json!({ "from": current.status, "revision": number, "scheduled_at": job.at });
     audit::record_with(&mut tx, "schedule", "article.published", &job.article_id.to_string(), &details).await?;
     tx.commit().await?;
