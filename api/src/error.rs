@@ -12,6 +12,7 @@ use serde::Serialize;
 use shared::{
     auth::AuthError,
     knowledge::{taxonomy::TaxonomyError, writing::WriteError},
+    search::teach::TeachError,
 };
 use utoipa::ToSchema;
 
@@ -319,6 +320,16 @@ impl From<TaxonomyError> for ApiError {
             TaxonomyError::Invalid(_) => Code::InvalidRequest,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<TeachError> for ApiError {
+    fn from(error: TeachError) -> Self {
+        match error {
+            TeachError::Database(error) => error.into(),
+            TeachError::NotFound => Self::not_found(error.to_string()),
+            TeachError::Invalid(_) => Self::invalid(error.to_string()),
+        }
     }
 }
 

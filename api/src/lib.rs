@@ -18,6 +18,7 @@ use shared::{
     config::{ApiConfig, AuthConfig},
     db::Database,
     embedding::Embedder,
+    search::Search,
     telemetry::health::Health,
 };
 use tokio::sync::Semaphore;
@@ -37,8 +38,8 @@ const MAX_WATCHERS: usize = 200;
 pub struct Services {
     /// The database.
     pub database: Database,
-    /// The embedding model; none when it could not be loaded, and search then works by words alone.
-    pub embedder: Option<Arc<dyn Embedder>>,
+    /// Search; by words alone when the embedding model could not be loaded.
+    pub search: Search,
     /// Checks credentials.
     pub authenticator: Authenticator,
     /// The clock.
@@ -71,8 +72,8 @@ impl Services {
             async move { database.ping().await }
         });
         Ok(Self {
+            search: Search::new(database.clone(), embedder),
             database,
-            embedder,
             authenticator,
             clock,
             health,

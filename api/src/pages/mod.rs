@@ -3,7 +3,7 @@
 mod forms;
 pub mod views;
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, sync::LazyLock, time::Instant};
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
@@ -23,8 +23,8 @@ use shared::{
 };
 use uuid::Uuid;
 use views::{
-    ArticleLine, ArticlePage, CategoryCard, CategoryPage, Crumb, ErrorPage, HomePage, Layout, SearchHit, SearchPage,
-    SignInPage, TocEntry,
+    ArticleLine, ArticlePage, CategoryCard, CategoryPage, Correction, Crumb, ErrorPage, HomePage, Layout, SearchHit,
+    SearchPage, SignInPage, TocEntry,
 };
 
 pub(crate) use forms::{sign_in, sign_in_form, sign_out};
@@ -33,7 +33,7 @@ use crate::{
     Services,
     caller::{self, services},
     error::{ApiError, Code},
-    routes::{after, article_url, category_url, in_address, link_target, moved, next_cursor},
+    routes::{after, article_url, asked_in, category_url, in_address, keep, link_target, moved, next_cursor},
 };
 
 const STYLESHEET: &str = include_str!("../../web/site.css");
@@ -205,6 +205,7 @@ pub(crate) async fn search(
         results: Vec::new(),
         total: 0,
         degraded: false,
+        did_you_mean: None,
         message: None,
         searched: false,
     };
@@ -212,7 +213,8 @@ pub(crate) async fn search(
         Ok(parsed) => {
             page.layout.title = format!("Search: {asked}");
             page.searched = true;
-            find(&mut page, &services, &caller, parsed).await?;
+            let wanted = SearchRequest { language: asked_in(&request), ..SearchRequest::new(parsed, SEARCH_RESULTS) };
+            find(&mut page, &services, &caller, &wanted).await?;
         }
         Err(QueryError::TooShort) if asked.trim().is_empty() => {}
         Err(problem) => page.message = Some(capitalised(&format!("{problem}."))),
@@ -224,29 +226,38 @@ async fn find(
     page: &mut SearchPage,
     services: &Services,
     caller: &Principal,
-    query: searching::Query,
+    request: &SearchRequest,
 ) -> Result<(), ApiError> {
-    let request =
-        SearchRequest { query, limit: SEARCH_RESULTS, categories: None, tags: None, difficulty: None, locale: None };
-    let found =
-        searching::search(&services.database, services.embedder.as_deref(), caller.tenant, &caller.roles, &request)
-            .await?;
+    let started = Instant::now();
+    let found = services.search.run(caller.tenant, &caller.roles, request).await?;
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    keep(services, caller, None, request, &found, took_ms).await;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
     page.total = found.total;
     page.degraded = found.degraded.contains(&Arm::Semantic);
+    page.did_you_mean = found
+        .did_you_mean
+        .as_ref()
+        .map(|text| Correction { url: format!("/search/?{}", forms::encoded(&[("q", text)])), text: text.clone() });
     page.results = found
         .hits
-        .into_iter()
+        .iter()
         .map(|hit| SearchHit {
-            title: hit.title,
-            url: hit.anchor.map_or_else(|| article_url(&hit.slug), |a| format!("{}#{a}", article_url(&hit.slug))),
+            title: hit.title.clone(),
+            url: address(hit),
             breadcrumb: names(hit.category_id, &paths),
-            snippet_html: hit.snippet,
-            difficulty: hit.difficulty,
+            snippet_html: hit.snippet.clone(),
+            difficulty: hit.difficulty.clone(),
         })
         .collect();
     Ok(())
+}
+
+/// Of the part of the article that was found.
+fn address(hit: &searching::Hit) -> String {
+    let anchor = hit.anchor.as_ref().map(|anchor| format!("#{anchor}")).unwrap_or_default();
+    format!("{}{anchor}", article_url(&hit.slug))
 }
 
 /// An article.

@@ -150,10 +150,21 @@ pub struct SearchPage {
     pub total: usize,
     /// Search by meaning did not answer, so these results come from the words alone.
     pub degraded: bool,
+    /// What was probably meant.
+    pub did_you_mean: Option<Correction>,
     /// Why the query could not be used, as a sentence for the reader.
     pub message: Option<String>,
     /// A search was made. Without it the page only offers to search.
     pub searched: bool,
+}
+
+/// A query that was probably meant.
+#[derive(Debug, Clone)]
+pub struct Correction {
+    /// The query.
+    pub text: String,
+    /// Address of the search for it.
+    pub url: String,
 }
 
 /// A heading of an article, for its contents.
@@ -354,6 +365,7 @@ mod tests {
             }],
             total: 1,
             degraded: false,
+            did_you_mean: None,
             message: None,
             searched: true,
         }

@@ -13,6 +13,7 @@ mod paging;
 mod queues;
 mod revisions;
 mod search;
+mod search_admin;
 mod taxonomy;
 mod writing;
 
@@ -28,7 +29,13 @@ pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled
 pub(crate) use paging::{after, next_cursor};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
-pub(crate) use search::{SearchBody, SearchResponse, SearchResult};
+pub(crate) use search::{
+    CategoryFacet, ClickBody, Completions, Facet, SearchBody, SearchFacets, SearchResponse, SearchResult, TitleLine,
+    asked_in, keep,
+};
+pub(crate) use search_admin::{
+    PinBody, PinLine, PinList, SearchLine, SearchesPage, SynonymBody, SynonymLine, SynonymList,
+};
 pub(crate) use taxonomy::{
     CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
 };
@@ -52,7 +59,11 @@ pub(crate) mod described {
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
         revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
-        search::__path_search,
+        search::{__path_click, __path_complete, __path_search},
+        search_admin::{
+            __path_add_synonyms, __path_delete_synonyms, __path_pin, __path_pins, __path_replace_synonyms,
+            __path_searches, __path_synonyms,
+        },
         taxonomy::{
             __path_categories, __path_change_category, __path_create_category, __path_create_tag,
             __path_delete_category, __path_delete_tag, __path_order_categories, __path_rename_tag, __path_tags,
@@ -119,6 +130,8 @@ pub fn table() -> Vec<Endpoint> {
     vec![
         // API
         post("/api/v2/help-center/search/",        Reader, || web::to(search::search)),
+        get("/api/v2/help-center/search/suggestions/",   Reader, || web::to(search::complete)),
+        post("/api/v2/help-center/search/{id}/clicks/",  Reader, || web::to(search::click)),
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
@@ -155,6 +168,13 @@ pub fn table() -> Vec<Endpoint> {
         patch("/api/v2/help-center/admin/reports/{id}/",           Editor, || web::to(inbox::settle_report)),
         get("/api/v2/help-center/admin/suggestions/",              Author, || web::to(inbox::suggestions)),
         patch("/api/v2/help-center/admin/suggestions/{id}/",       Editor, || web::to(inbox::settle_suggestion)),
+        get("/api/v2/help-center/admin/searches/",                 Editor, || web::to(search_admin::searches)),
+        get("/api/v2/help-center/admin/synonyms/",                 Admin,  || web::to(search_admin::synonyms)),
+        post("/api/v2/help-center/admin/synonyms/",                Admin,  || web::to(search_admin::add_synonyms)),
+        put("/api/v2/help-center/admin/synonyms/{id}/",            Admin,  || web::to(search_admin::replace_synonyms)),
+        delete("/api/v2/help-center/admin/synonyms/{id}/",         Admin,  || web::to(search_admin::delete_synonyms)),
+        get("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pins)),
+        put("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pin)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
         post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),

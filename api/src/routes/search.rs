@@ -1,14 +1,22 @@
 //! Search.
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
-use actix_web::web::{Data, Json};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Json, Path, Query},
+};
 use serde::{Deserialize, Serialize};
 use shared::{
-    knowledge,
-    search::{self, Arm, Hit, SearchRequest},
+    auth::Principal,
+    knowledge::{self, CategoryNode, Crumb, Locale, feedback::ReaderKey},
+    search::{
+        self, Arm, Facets, Hit, SearchOutcome, SearchRequest,
+        history::{self, Answered},
+    },
 };
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
@@ -21,6 +29,8 @@ use crate::{
 const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 50;
 const MAX_TAGS: usize = 20;
+const MAX_TYPED: usize = 500;
+const MAX_SESSION: usize = 200;
 
 /// What is searched for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -41,6 +51,10 @@ pub(crate) struct SearchBody {
     difficulty: Option<String>,
     /// Only this language, such as `en`.
     locale: Option<String>,
+    /// Names the session, so that what somebody types one after the other is told from separate searches: 1 to 200
+    /// characters; a random text of 16 to 100 characters for visitors without an account.
+    #[schema(min_length = 1, max_length = 200)]
+    session_id: Option<String>,
 }
 
 /// What was found.
@@ -50,6 +64,14 @@ pub(crate) struct SearchResponse {
     results: Vec<SearchResult>,
     /// How many articles were found in all. Each arm contributes its best 100 articles at most.
     total: usize,
+    /// What people searched for next who asked the same.
+    suggestions: Vec<String>,
+    /// The query with its mistakes put right, when no article has its words.
+    did_you_mean: Option<String>,
+    /// How many of the articles that were found are of which kind.
+    facets: SearchFacets,
+    /// Names the search when a result of it is opened; null: it could not be kept.
+    search_id: Option<Uuid>,
     /// The arms that were not available: `semantic` while the embedding model is away.
     #[schema(value_type = Vec<String>)]
     degraded: Vec<Arm>,
@@ -72,6 +94,7 @@ pub(crate) struct SearchResult {
     category: Option<String>,
     breadcrumb: Vec<Breadcrumb>,
     difficulty_level: String,
+    locale: String,
     view_count: i64,
     /// helpful / votes; 0.5 without votes.
     helpful_ratio: f64,
@@ -82,7 +105,74 @@ pub(crate) struct SearchResult {
     matched: Vec<Arm>,
 }
 
-/// Searches the articles that the caller may see, by words and by meaning.
+/// How many of the articles that were found are of which kind, most first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SearchFacets {
+    categories: Vec<CategoryFacet>,
+    /// By slug of the tag.
+    tags: Vec<Facet>,
+    difficulties: Vec<Facet>,
+    locales: Vec<Facet>,
+}
+
+/// A category and how many articles of it were found; those of categories below it are not counted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CategoryFacet {
+    slug: String,
+    name: String,
+    count: usize,
+}
+
+/// A value and how many articles with it were found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Facet {
+    value: String,
+    count: usize,
+}
+
+/// What somebody has typed so far.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CompletionQuery {
+    /// At most 500 characters.
+    #[param(max_length = 500, example = "reset pass")]
+    q: String,
+}
+
+/// How it may go on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Completions {
+    /// What several people asked that begins like it, most asked first.
+    queries: Vec<String>,
+    /// Articles with such a title, most read first.
+    articles: Vec<TitleLine>,
+}
+
+/// An article by its title.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TitleLine {
+    id: Uuid,
+    title: String,
+    slug: String,
+    /// Address of its page, from the root of the site.
+    url: String,
+}
+
+/// A result that was opened.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClickBody {
+    article_id: Uuid,
+    /// 1 for the first result, at most 1000.
+    #[schema(minimum = 1, maximum = 1000)]
+    position: i32,
+    /// The session that was searched in.
+    session_id: Option<String>,
+}
+
+/// Searches the articles that the caller may see, by words and by meaning. What stands in quotation marks must occur just so.
+/// Articles in the language of the header `Accept-Language` come before others.
 #[utoipa::path(
     post, path = "/api/v2/help-center/search/", tag = "Search", operation_id = "search",
     request_body = SearchBody,
@@ -98,6 +188,7 @@ pub(crate) struct SearchResult {
 pub(crate) async fn search(
     services: Data<Services>,
     Reader(caller): Reader,
+    http: HttpRequest,
     body: Json<SearchBody>,
 ) -> Result<Json<SearchResponse>, ApiError> {
     let started = Instant::now();
@@ -107,6 +198,7 @@ pub(crate) async fn search(
     if body.tags.as_ref().is_some_and(|tags| tags.len() > MAX_TAGS) {
         return Err(ApiError::invalid(format!("`tags` may hold at most {MAX_TAGS} slugs.")));
     }
+    let session = parse_session(body.session_id.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     drop(tx);
@@ -121,18 +213,124 @@ pub(crate) async fn search(
         tags: body.tags,
         difficulty: body.difficulty.as_deref().map(parse_difficulty).transpose()?,
         locale: body.locale,
+        language: asked_in(&http),
     };
-    let found =
-        search::search(&services.database, services.embedder.as_deref(), caller.tenant, &caller.roles, &request)
-            .await?;
+    let found = services.search.run(caller.tenant, &caller.roles, &request).await?;
+    let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let search_id = keep(&services, &caller, session, &request, &found, took_ms).await;
     let paths = knowledge::breadcrumbs(&tree);
-    let results = found.hits.into_iter().map(|hit| result(hit, &paths)).collect();
     Ok(Json(SearchResponse {
-        results,
+        results: found.hits.iter().map(|hit| result(hit, &paths)).collect(),
         total: found.total,
-        degraded: found.degraded,
-        took_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        suggestions: found.suggestions.clone(),
+        did_you_mean: found.did_you_mean.clone(),
+        facets: facets(&found.facets, &tree),
+        search_id,
+        degraded: found.degraded.clone(),
+        took_ms,
     }))
+}
+
+/// Completes what somebody types, by what others asked and by titles that the caller may see.
+#[utoipa::path(
+    get, path = "/api/v2/help-center/search/suggestions/", tag = "Search", operation_id = "completeSearch",
+    params(CompletionQuery),
+    responses(
+        (status = 200, description = "How it may go on", body = Completions),
+        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn complete(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    query: Query<CompletionQuery>,
+) -> Result<Json<Completions>, ApiError> {
+    let length = query.q.chars().count();
+    if length > MAX_TYPED {
+        return Err(ApiError::invalid(format!("`q` may have at most {MAX_TYPED} characters; this one has {length}.")));
+    }
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let found = search::complete(&mut tx, &caller.roles, &query.q).await?;
+    let articles = found.articles.into_iter().map(|article| TitleLine {
+        url: article_url(&article.slug),
+        id: article.id,
+        title: article.title,
+        slug: article.slug,
+    });
+    Ok(Json(Completions { queries: found.queries, articles: articles.collect() }))
+}
+
+/// Tells that a result of one's own search was opened. The first time counts.
+#[utoipa::path(
+    post, path = "/api/v2/help-center/search/{id}/clicks/", tag = "Search", operation_id = "openResult",
+    params(("id" = String, Path, description = "`search_id` of the answer")),
+    request_body = ClickBody,
+    responses(
+        (status = 204, description = "It was kept"),
+        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such search of the caller, or no such article that they may see", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn click(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    id: Path<String>,
+    body: Json<ClickBody>,
+) -> Result<HttpResponse, ApiError> {
+    if !(1..=history::MAX_POSITION).contains(&body.position) {
+        return Err(ApiError::invalid(format!("`position` must be from 1 to {}.", history::MAX_POSITION)));
+    }
+    let unknown = || ApiError::not_found("There is no such search of yours, or no such article that you may see.");
+    let id = Uuid::try_parse(&id).map_err(|_| unknown())?;
+    let session = parse_session(body.session_id.as_deref())?;
+    let searcher = ReaderKey::of(&caller, session, services.authenticator.pepper());
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let (article, position) = (body.article_id, body.position);
+    if !history::record_click(&mut tx, &caller.roles, searcher.as_ref(), id, article, position).await? {
+        return Err(unknown());
+    }
+    tx.commit().await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Keeps a search. One that cannot be kept was answered all the same.
+pub(crate) async fn keep(
+    services: &Services,
+    caller: &Principal,
+    session: Option<&str>,
+    request: &SearchRequest,
+    outcome: &SearchOutcome,
+    took_ms: u64,
+) -> Option<Uuid> {
+    let searcher = ReaderKey::of(caller, session, services.authenticator.pepper());
+    let answered = Answered {
+        searcher: searcher.as_ref(),
+        session,
+        locale: request.language.as_deref(),
+        query: &request.query,
+        outcome,
+        took_ms,
+    };
+    let kept = async {
+        let mut tx = services.database.tenant(caller.tenant).await?;
+        let id = history::record(&mut tx, &answered).await?;
+        tx.commit().await?;
+        Ok::<_, sqlx::Error>(id)
+    };
+    kept.await.inspect_err(|error| tracing::warn!(%error, "search.not_kept")).ok()
+}
+
+/// The language that the caller prefers.
+pub(crate) fn asked_in(request: &HttpRequest) -> Option<String> {
+    let accepted = request.headers().get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;
+    let first = accepted.split([',', ';']).next()?.trim();
+    first.parse::<Locale>().ok().map(|locale| locale.to_string())
 }
 
 fn parse_limit(limit: i64) -> Result<usize, ApiError> {
@@ -142,21 +340,47 @@ fn parse_limit(limit: i64) -> Result<usize, ApiError> {
         .ok_or_else(|| ApiError::invalid(format!("`limit` must be from 1 to {MAX_LIMIT}; this one is {limit}.")))
 }
 
-fn result(hit: Hit, paths: &std::collections::HashMap<Uuid, Vec<knowledge::Crumb>>) -> SearchResult {
+fn parse_session(session: Option<&str>) -> Result<Option<&str>, ApiError> {
+    let fits = |text: &&str| (1..=MAX_SESSION).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    let wrong = || {
+        ApiError::invalid(format!("`session_id` must have 1 to {MAX_SESSION} characters, and no control characters."))
+    };
+    session.map(|text| Some(text).filter(fits).ok_or_else(wrong)).transpose()
+}
+
+fn result(hit: &Hit, paths: &HashMap<Uuid, Vec<Crumb>>) -> SearchResult {
     let breadcrumb = breadcrumb(hit.category_id, paths);
     SearchResult {
         id: hit.id,
-        title: hit.title,
+        title: hit.title.clone(),
         url: article_url(&hit.slug),
-        slug: hit.slug,
-        summary: hit.summary,
-        snippet: hit.snippet,
+        slug: hit.slug.clone(),
+        summary: hit.summary.clone(),
+        snippet: hit.snippet.clone(),
         category: breadcrumb.last().map(|crumb| crumb.name.clone()),
         breadcrumb,
-        difficulty_level: hit.difficulty,
+        difficulty_level: hit.difficulty.clone(),
+        locale: hit.locale.clone(),
         view_count: hit.view_count,
         helpful_ratio: hit.helpful_ratio,
         score: hit.score,
-        matched: hit.matched,
+        matched: hit.matched.clone(),
+    }
+}
+
+/// A category that is not in the tree is one that the caller does not see.
+fn facets(facets: &Facets, tree: &[CategoryNode]) -> SearchFacets {
+    let counted = |values: &[(String, usize)]| {
+        values.iter().map(|(value, count)| Facet { value: value.clone(), count: *count }).collect()
+    };
+    let category = |(id, count): &(Uuid, usize)| {
+        let node = knowledge::category_by_id(tree, *id)?;
+        Some(CategoryFacet { slug: node.slug.clone(), name: node.name.clone(), count: *count })
+    };
+    SearchFacets {
+        categories: facets.categories.iter().filter_map(category).collect(),
+        tags: counted(&facets.tags),
+        difficulties: counted(&facets.difficulties),
+        locales: counted(&facets.locales),
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::slug::Slug;
 
 /// How much a reader must know already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Difficulty {
     /// Nothing.

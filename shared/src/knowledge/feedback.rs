@@ -28,6 +28,11 @@ pub const MAX_SESSION_CHARS: usize = 100;
 pub struct ReaderKey(String);
 
 impl ReaderKey {
+    /// `person:SUBJECT` or `visitor:HASH`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A person, or a visitor of a public help center by the session that their browser keeps, of which only a keyed hash is
     /// stored. `None`: machines leave nothing, nor do visitors without a session.
     pub fn of(caller: &Principal, session: Option<&str>, pepper: &Pepper) -> Option<Self> {

@@ -19,6 +19,7 @@ mod read;
 pub mod slug;
 mod store;
 pub mod taxonomy;
+mod words;
 pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
@@ -28,5 +29,6 @@ pub use locale::Locale;
 pub(crate) use read::helpful_ratio;
 pub use read::{
     ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
-    category_by_slug, category_with_descendants, link_targets, moved_to,
+    category_by_id, category_by_slug, category_with_descendants, link_targets, moved_to,
 };
+pub(crate) use words::{folded, identifiers, words};

@@ -305,6 +305,11 @@ pub fn category_by_slug<'a>(tree: &'a [CategoryNode], slug: &str) -> Option<&'a 
     tree.iter().find_map(|node| if node.slug == slug { Some(node) } else { category_by_slug(&node.children, slug) })
 }
 
+/// The tree's category with this id.
+pub fn category_by_id(tree: &[CategoryNode], id: Uuid) -> Option<&CategoryNode> {
+    tree.iter().find_map(|node| if node.id == id { Some(node) } else { category_by_id(&node.children, id) })
+}
+
 /// A category's id and those of all below it.
 pub fn category_with_descendants(node: &CategoryNode) -> Vec<Uuid> {
     let mut ids = vec![node.id];

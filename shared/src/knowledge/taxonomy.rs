@@ -435,7 +435,9 @@ pub async fn rename_tag(tx: &mut TenantTx, actor: &str, id: Uuid, name: &str) ->
     }
     audit::record_with(tx, actor, "tag.renamed", &id.to_string(), &json!({ "name": name })).await?;
     let tagged = published_with_tag(tx, id).await?;
-    index::refresh_tags(tx, &tagged).await?;
+    for article in tagged {
+        index::refresh(tx, article).await?;
+    }
     Ok(())
 }
 
@@ -448,7 +450,9 @@ pub async fn delete_tag(tx: &mut TenantTx, actor: &str, id: Uuid) -> Result<(), 
         .await?
         .ok_or(TaxonomyError::NotFound("tag"))?;
     audit::record_with(tx, actor, "tag.deleted", &id.to_string(), &json!({ "name": name })).await?;
-    index::refresh_tags(tx, &tagged).await?;
+    for article in tagged {
+        index::refresh(tx, article).await?;
+    }
     Ok(())
 }
 

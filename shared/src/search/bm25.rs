@@ -1,19 +1,22 @@
-//! BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009), title and body apart.
+//! BM25F and BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009).
 //!
-//! score = Σ idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·length / average length)), with
-//! idf(t) = ln(1 + (N − n + 0.5) / (n + 0.5)) as in Lucene, which never is negative.
+//! score = Σ idf(t) · tf·(k1 + 1) / (tf + k1), where tf = Σ w·occurrences / (1 − b + b·length / average length) over title
+//! and body, and idf(t) = ln(1 + (N − n + 0.5) / (n + 0.5)) as in Lucene, which never is negative. A word of the title so
+//! counts much in a short article, and little in a long one that says it again and again.
 
 /// Saturation of a term's frequency.
 const K1: f64 = 1.2;
-/// How much a long body is held against an article.
-const B_BODY: f64 = 0.75;
-/// How much a long title is; titles differ little for good reasons.
-const B_TITLE: f64 = 0.4;
+/// How much a long body is held against an article, and a long title.
+const B: f64 = 0.75;
+/// What a word in the title counts beside one in the body.
+const TITLE_WEIGHT: f64 = 5.0;
 
-/// Sums over a tenant's searchable articles.
+/// Sums over a tenant's searchable articles of one language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Number of articles, N.
+    /// Number of articles of all languages, N: what is rare must not depend on how few articles a language has.
+    pub all_articles: i64,
+    /// Number of articles of the language.
     pub articles: i64,
     /// Words in all titles.
     pub title_length: i64,
@@ -21,13 +24,24 @@ pub struct Totals {
     pub body_length: i64,
 }
 
-/// How often the query's terms occur in one article, in the order of the terms.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Frequencies {
-    /// In the title.
-    pub title: Vec<i32>,
-    /// In headings and body.
-    pub body: Vec<i32>,
+/// A term of a query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Term {
+    /// The number that documents know it by.
+    pub id: i32,
+    /// In how many articles of all languages it occurs, n.
+    pub article_count: i64,
+    /// Terms of one concept stand for each other: an article scores by the best of them.
+    pub concept: usize,
+    /// What it counts: 1 for a word of the query, less for what was added to it.
+    pub weight: f64,
+}
+
+/// Which terms an article has, and how often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Document<'a> {
+    /// Six bytes for each term, by ascending number: the number, big-endian, and how often in the title and in the body.
+    pub terms: &'a [u8],
     /// Words in the title.
     pub title_length: i32,
     /// Words in the body.
@@ -37,49 +51,72 @@ pub struct Frequencies {
 /// What a query scores in an article.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Score {
-    /// By title.
+    /// BM25F of title and body together.
+    pub article: f64,
+    /// BM25 of the title alone.
     pub title: f64,
-    /// By body.
-    pub body: f64,
 }
 
-impl Score {
-    /// What the keyword arm chooses its best by.
-    pub fn total(&self) -> f64 {
-        self.body + self.title
+impl Document<'_> {
+    /// How often a term occurs in the title and in the body.
+    pub fn occurrences(&self, term: i32) -> (u8, u8) {
+        let (records, _) = self.terms.as_chunks::<6>();
+        let number = |record: &[u8; 6]| i32::from_be_bytes([record[0], record[1], record[2], record[3]]);
+        records.binary_search_by_key(&term, number).map_or((0, 0), |at| (records[at][4], records[at][5]))
     }
 }
 
-/// Scores one article; `document_frequencies` holds the number of articles with each term.
+/// Scores an article for terms of its language; terms of other languages do not occur in it.
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-pub fn score(frequencies: &Frequencies, document_frequencies: &[i64], totals: &Totals) -> Score {
+pub fn score(document: &Document<'_>, terms: &[Term], totals: &Totals) -> Score {
     let articles = totals.articles.max(1) as f64;
+    let all_articles = totals.all_articles.max(1) as f64;
     let relative = |length: i32, all: i64| f64::from(length) / (all as f64 / articles).max(1.0);
-    let title_length = relative(frequencies.title_length, totals.title_length);
-    let body_length = relative(frequencies.body_length, totals.body_length);
-    let mut score = Score::default();
-    for (i, document_frequency) in document_frequencies.iter().enumerate() {
-        let n = (*document_frequency as f64).min(articles);
-        let idf = (1.0 + (articles - n + 0.5) / (n + 0.5)).ln();
-        let occurrences = |counts: &[i32]| f64::from(counts.get(i).copied().unwrap_or(0));
-        score.title += idf * saturated(occurrences(&frequencies.title), title_length, B_TITLE);
-        score.body += idf * saturated(occurrences(&frequencies.body), body_length, B_BODY);
+    let title_length = relative(document.title_length, totals.title_length);
+    let body_length = relative(document.body_length, totals.body_length);
+    let concepts = terms.iter().map(|term| term.concept + 1).max().unwrap_or(0);
+    let mut best = vec![Score::default(); concepts];
+    for term in terms {
+        let (title, body) = document.occurrences(term.id);
+        let n = (term.article_count as f64).min(all_articles);
+        let idf = term.weight * (1.0 + (all_articles - n + 0.5) / (n + 0.5)).ln();
+        let title = normalised(title, title_length);
+        let body = normalised(body, body_length);
+        let score = &mut best[term.concept];
+        score.article = score.article.max(idf * saturated(body + TITLE_WEIGHT * title));
+        score.title = score.title.max(idf * saturated(title));
     }
-    score
+    best.iter().fold(Score::default(), |sum, s| Score { article: sum.article + s.article, title: sum.title + s.title })
 }
 
-fn saturated(occurrences: f64, relative_length: f64, b: f64) -> f64 {
-    occurrences * (K1 + 1.0) / (occurrences + K1 * (1.0 - b + b * relative_length))
+/// Occurrences as they would be in a text of average length.
+fn normalised(occurrences: u8, relative_length: f64) -> f64 {
+    f64::from(occurrences) / (1.0 - B + B * relative_length)
+}
+
+fn saturated(occurrences: f64) -> f64 {
+    occurrences * (K1 + 1.0) / (occurrences + K1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TOTALS: Totals = Totals { articles: 100, title_length: 500, body_length: 20_000 };
+    const TOTALS: Totals = Totals { all_articles: 100, articles: 100, title_length: 500, body_length: 20_000 };
 
-    fn body(counts: &[i32], length: i32) -> Frequencies {
-        Frequencies { body: counts.to_vec(), body_length: length, ..Frequencies::default() }
+    /// The terms 0, 1, … so often in the body.
+    fn records(counts: &[u8]) -> Vec<u8> {
+        let record = |(id, n): (u8, &u8)| [0, 0, 0, id, 0, *n];
+        (0..).zip(counts).flat_map(record).collect()
+    }
+
+    fn body_score(counts: &[u8], length: i32, terms: &[Term]) -> f64 {
+        let document = Document { terms: &records(counts), title_length: 0, body_length: length };
+        score(&document, terms, &TOTALS).article
+    }
+
+    fn term(id: i32, article_count: i64) -> Term {
+        Term { id, article_count, concept: usize::try_from(id).unwrap(), weight: 1.0 }
     }
 
     #[test]
@@ -87,23 +124,44 @@ mod tests {
         // One term in 10 of 100 articles, 3 times in a body of average length.
         let idf = (1.0_f64 + 90.5 / 10.5).ln();
         let expected = idf * 3.0 * 2.2 / (3.0 + 1.2);
-        assert!((score(&body(&[3], 200), &[10], &TOTALS).body - expected).abs() < 1e-12);
+        assert!((body_score(&[3], 200, &[term(0, 10)]) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_title_counts_more_in_a_short_article() {
+        let terms = [term(0, 10)];
+        let both = |body_count, body_length| {
+            let records = [0, 0, 0, 0, 1, body_count];
+            score(&Document { terms: &records, title_length: 5, body_length }, &terms, &TOTALS).article
+        };
+        let gain = |body_count, length| both(body_count, length) - body_score(&[body_count], length, &terms);
+        assert!(gain(1, 100) > 2.0 * gain(20, 400));
     }
 
     #[test]
     fn rarer_terms_more_occurrences_and_shorter_bodies_score_higher() {
-        let base = score(&body(&[2], 200), &[10], &TOTALS).body;
-        assert!(score(&body(&[2], 200), &[2], &TOTALS).body > base);
-        assert!(score(&body(&[5], 200), &[10], &TOTALS).body > base);
-        assert!(score(&body(&[2], 50), &[10], &TOTALS).body > base);
-        assert!(score(&body(&[0], 200), &[10], &TOTALS).body.abs() < f64::EPSILON);
+        let base = body_score(&[2], 200, &[term(0, 10)]);
+        assert!(body_score(&[2], 200, &[term(0, 2)]) > base);
+        assert!(body_score(&[5], 200, &[term(0, 10)]) > base);
+        assert!(body_score(&[2], 50, &[term(0, 10)]) > base);
+        assert!(body_score(&[0], 200, &[term(0, 10)]).abs() < f64::EPSILON);
+        assert!(body_score(&[2], 200, &[term(7, 10)]).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn terms_of_one_concept_count_once() {
+        let one = body_score(&[2, 2], 200, &[term(0, 10)]);
+        let same = Term { concept: 0, weight: 0.8, ..term(1, 10) };
+        assert!((body_score(&[2, 2], 200, &[term(0, 10), same]) - one).abs() < f64::EPSILON);
+        assert!(body_score(&[2, 2], 200, &[term(0, 10), term(1, 10)]) > one);
     }
 
     #[test]
     fn never_negative_nor_infinite() {
         for df in [0, 1, 50, 100, 1_000] {
-            let score = score(&body(&[i32::MAX], 0), &[df], &Totals::default());
-            assert!(score.body.is_finite() && score.body >= 0.0, "{df}: {score:?}");
+            let document = Document { terms: &records(&[u8::MAX]), title_length: 0, body_length: 0 };
+            let score = score(&document, &[term(0, df)], &Totals::default());
+            assert!(score.article.is_finite() && score.article >= 0.0, "{df}: {score:?}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Search: two arms over the passages of published articles, fused by score.
 //!
-//! 1. **Keyword.** The query's words are stemmed like the articles; the rarest of them choose candidates through the GIN
-//!    index, and BM25 scores the candidates, body and title apart ([`bm25`]).
-//! 2. **Semantic.** The query is embedded; the nearest passages choose candidates through the HNSW index or, in small help
-//!    centers, an exact scan.
+//! 1. **Keyword.** The query's words are stemmed like the articles of each language; the rarest of them choose candidates
+//!    through a GIN index, and BM25 scores the candidates, body and title apart ([`bm25`]). Synonyms, completions of a last
+//!    word that is unknown, phrases and identifiers are part of it.
+//! 2. **Semantic.** The query is embedded; the nearest passages choose candidates through the HNSW index or, where the caller
+//!    sees few, an exact scan.
 //! 3. **Fusion.** Every candidate gets its real score from *both* arms, whichever found it, and the scores are combined
 //!    ([`fusion`]; the weights and how they were chosen are in docs/adr/0004-search.md).
 //!
@@ -12,35 +13,42 @@
 
 pub mod bm25;
 pub mod fusion;
+pub mod history;
+mod keyword;
 mod query;
+mod rank;
 mod snippet;
 mod store;
+mod suggest;
+pub mod teach;
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
+use moka::future::Cache;
 use pgvector::Vector;
 use uuid::Uuid;
 
 pub use query::{Query, QueryError};
+pub use rank::Candidate;
+pub use suggest::{Suggestions, TitleSuggestion, complete};
 
 use crate::{
     auth::Roles,
     db::{Database, TenantTx},
     embedding::{Embedder, Embedding},
-    knowledge::Difficulty,
+    knowledge::{self, Difficulty},
     tenancy::TenantId,
 };
 
-/// Most articles that each arm contributes.
-const ARM_LIMIT: usize = 100;
 /// How long the model may take for a query before the keyword arm answers alone.
 const EMBED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SearchRequest {
     /// The words.
     pub query: Query,
@@ -54,6 +62,19 @@ pub struct SearchRequest {
     pub difficulty: Option<Difficulty>,
     /// Only in this language.
     pub locale: Option<String>,
+    /// The asker's own language: articles in it come before others, and of translations theirs is shown.
+    pub language: Option<String>,
+}
+
+impl SearchRequest {
+    /// A search without filters.
+    pub fn new(query: Query, limit: usize) -> Self {
+        Self { query, limit, categories: None, tags: None, difficulty: None, locale: None, language: None }
+    }
+
+    fn has_filters(&self) -> bool {
+        self.categories.is_some() || self.tags.is_some() || self.difficulty.is_some() || self.locale.is_some()
+    }
 }
 
 /// A part of search that is not available.
@@ -73,8 +94,27 @@ pub struct SearchOutcome {
     pub hits: Vec<Hit>,
     /// How many articles were found in all: at most what the arms contribute.
     pub total: usize,
+    /// How many of them are of what.
+    pub facets: Facets,
+    /// What people searched for next who asked the same.
+    pub suggestions: Vec<String>,
+    /// The query with its mistakes put right, when no article has its words.
+    pub did_you_mean: Option<String>,
     /// What was not available.
     pub degraded: Vec<Arm>,
+}
+
+/// How many of the articles that were found are of which kind, most first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facets {
+    /// By category.
+    pub categories: Vec<(Uuid, usize)>,
+    /// By slug of the tag.
+    pub tags: Vec<(String, usize)>,
+    /// By difficulty.
+    pub difficulties: Vec<(String, usize)>,
+    /// By language.
+    pub locales: Vec<(String, usize)>,
 }
 
 /// A found article.
@@ -88,14 +128,16 @@ pub struct Hit {
     pub title: String,
     /// Summary.
     pub summary: String,
-    /// The passage that fits best, as HTML in which only `<mark>` occurs.
+    /// The part that fits best, as HTML in which only `<mark>` occurs.
     pub snippet: String,
-    /// The heading that the passage stands under.
+    /// The heading that it stands under.
     pub anchor: Option<String>,
     /// Its category.
     pub category_id: Option<Uuid>,
     /// `BEGINNER`, `INTERMEDIATE` or `ADVANCED`.
     pub difficulty: String,
+    /// Its language.
+    pub locale: String,
     /// How often it was read.
     pub view_count: i64,
     /// helpful / votes; 0.5 without votes.
@@ -106,152 +148,139 @@ pub struct Hit {
     pub matched: Vec<Arm>,
 }
 
-/// Searches a tenant's articles with the caller's roles.
-pub async fn search(
-    database: &Database,
-    embedder: Option<&dyn Embedder>,
-    tenant: TenantId,
-    roles: &Roles,
-    request: &SearchRequest,
-) -> Result<SearchOutcome, sqlx::Error> {
-    let (embedding, keyword) = tokio::join!(embed(embedder, request.query.as_str()), async {
-        let mut tx = database.tenant(tenant).await?;
-        let keyword = keyword_candidates(&mut tx, roles, request).await?;
-        Ok::<_, sqlx::Error>((tx, keyword))
-    });
-    let (mut tx, keyword) = keyword?;
-    let degraded = if embedding.is_none() { vec![Arm::Semantic] } else { Vec::new() };
-    let ranked = rank(&mut tx, roles, request, keyword, embedding.as_ref()).await?;
-    let total = ranked.candidates.len();
-    let page = &ranked.candidates[..total.min(request.limit)];
-    let hits = store::hits(&mut tx, page, &ranked.lexemes, embedding.map(|(_, v)| v).as_ref()).await?;
-    Ok(SearchOutcome { hits, total, degraded })
+/// Searches. Cheap to clone.
+#[derive(Clone)]
+pub struct Search {
+    database: Database,
+    embedder: Option<Arc<dyn Embedder>>,
+    /// How many passages callers may see, about: it decides only how the nearest of them are found.
+    visible: Cache<Asked, i64>,
+    /// Answers, each with the version of the index that it was made of.
+    answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
 }
 
-/// A candidate with what each arm measured and the fused score.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// The article.
-    pub article_id: Uuid,
-    /// What the arms measured.
-    pub evidence: fusion::Evidence,
-    /// 0 to 1.
-    pub score: f64,
+/// What an answer depends on, beside the index.
+#[derive(PartialEq, Eq, Hash)]
+struct Asked {
+    tenant: Uuid,
+    roles: Vec<String>,
+    request: SearchRequest,
 }
 
-/// All candidates of a query, best first, with the evidence that their order follows from: what relevance is judged by.
-pub async fn ranking(
-    database: &Database,
-    embedder: Option<&dyn Embedder>,
-    tenant: TenantId,
-    roles: &Roles,
-    request: &SearchRequest,
-) -> Result<Vec<Candidate>, sqlx::Error> {
-    let embedding = embed(embedder, request.query.as_str()).await;
-    let mut tx = database.tenant(tenant).await?;
-    let keyword = keyword_candidates(&mut tx, roles, request).await?;
-    Ok(rank(&mut tx, roles, request, keyword, embedding.as_ref()).await?.candidates)
+impl Asked {
+    fn new(tenant: TenantId, roles: &Roles, request: SearchRequest) -> Self {
+        let mut roles = roles.as_slice().to_vec();
+        roles.sort_unstable();
+        Self { tenant: tenant.uuid(), roles, request }
+    }
 }
 
-/// The query's vector with the name of its model; `None`, when the model is not available in time.
-async fn embed(embedder: Option<&dyn Embedder>, query: &str) -> Option<(String, Vector)> {
-    let embedder = embedder?;
-    let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed(vec![query.to_owned()])).await {
-        Ok(Ok(vectors)) => vectors.into_iter().next().map(Embedding::into_vec),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "search.semantic_arm_down");
-            None
+/// How long counts and estimates that go with an answer hold.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Most answers that are kept; each takes some 20 kB.
+const KEPT_ANSWERS: u64 = 2_000;
+/// Most estimates that are kept.
+const KEPT_ESTIMATES: u64 = 10_000;
+
+impl Search {
+    /// Without an embedder, words alone decide.
+    pub fn new(database: Database, embedder: Option<Arc<dyn Embedder>>) -> Self {
+        let visible = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(KEPT_FOR).build();
+        let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
+        Self { database, embedder, visible, answers }
+    }
+
+    /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has
+    /// changed that could change the answer; views and votes may be a minute old then.
+    pub async fn run(
+        &self,
+        tenant: TenantId,
+        roles: &Roles,
+        request: &SearchRequest,
+    ) -> Result<Arc<SearchOutcome>, sqlx::Error> {
+        let mut tx = self.database.tenant(tenant).await?;
+        let version = store::version(&mut tx).await?;
+        let asked = Asked::new(tenant, roles, request.clone());
+        if let Some((_, outcome)) = self.answers.get(&asked).await.filter(|(known, _)| *known == version) {
+            return Ok(outcome);
         }
-        Err(_) => {
-            tracing::warn!(timeout_ms = EMBED_TIMEOUT.as_millis(), "search.semantic_arm_down: the model took too long");
-            None
+        let outcome = Arc::new(self.answer(tx, roles, request).await?);
+        // What half of search answered is not worth keeping.
+        if outcome.degraded.is_empty() {
+            self.answers.insert(asked, (version, Arc::clone(&outcome))).await;
         }
-    };
-    embedded.map(|vector| (embedder.model().to_string(), Vector::from(vector)))
-}
+        Ok(outcome)
+    }
 
-struct Keyword {
-    /// The query's lexemes that occur in the tenant's articles, rarest first, with their document frequency.
-    terms: Vec<store::Term>,
-    totals: bm25::Totals,
-    candidates: Vec<Uuid>,
-}
-
-async fn keyword_candidates(tx: &mut TenantTx, roles: &Roles, request: &SearchRequest) -> Result<Keyword, sqlx::Error> {
-    let terms = store::terms(tx, request.query.as_str()).await?;
-    let totals = store::totals(tx).await?;
-    let driving: Vec<String> = query::driving_terms(&terms).map(|term| term.lexeme.clone()).collect();
-    let candidates =
-        if driving.is_empty() { Vec::new() } else { store::keyword_candidates(tx, roles, request, &driving).await? };
-    Ok(Keyword { terms, totals, candidates })
-}
-
-struct Ranked {
-    candidates: Vec<Candidate>,
-    lexemes: Vec<String>,
-}
-
-async fn rank(
-    tx: &mut TenantTx,
-    roles: &Roles,
-    request: &SearchRequest,
-    keyword: Keyword,
-    embedding: Option<&(String, Vector)>,
-) -> Result<Ranked, sqlx::Error> {
-    let lexemes: Vec<String> = keyword.terms.iter().map(|term| term.lexeme.clone()).collect();
-    let semantic = match embedding {
-        Some((model, vector)) => store::semantic_candidates(tx, roles, request, model, vector).await?,
-        None => Vec::new(),
-    };
-    let semantic: HashSet<Uuid> = semantic.into_iter().collect();
-    let all: Vec<Uuid> = keyword
-        .candidates
-        .iter()
-        .copied()
-        .chain(semantic.iter().copied())
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .collect();
-    let frequencies = store::frequencies(tx, &all, &lexemes).await?;
-    let document_frequencies: Vec<i64> = keyword.terms.iter().map(|term| term.article_count).collect();
-    let lexical: HashMap<Uuid, bm25::Score> = frequencies
-        .into_iter()
-        .map(|document| {
-            (document.article_id, bm25::score(&document.frequencies, &document_frequencies, &keyword.totals))
+    async fn answer(&self, tx: TenantTx, roles: &Roles, request: &SearchRequest) -> Result<SearchOutcome, sqlx::Error> {
+        let mut ranked = self.rank(tx, roles, request).await?;
+        let tx = &mut ranked.tx;
+        let page = &ranked.candidates[..ranked.candidates.len().min(request.limit)];
+        let ids: Vec<Uuid> = page.iter().map(|candidate| candidate.article_id).collect();
+        let lexemes: Vec<String> = ranked.lexemes.iter().cloned().collect();
+        let query = ranked.embedding.as_ref().map(|(model, vector)| (model.as_str(), vector));
+        let rows = store::hits(tx, &ids, &lexemes, query).await?;
+        let mut rows: HashMap<Uuid, store::HitRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked.lexemes))).collect();
+        let suggestions = suggest::related(tx, roles, &request.query).await?;
+        let no_word_matches = !ranked.candidates.iter().any(|candidate| candidate.evidence.by_keyword);
+        let did_you_mean = if no_word_matches { suggest::did_you_mean(tx, roles, request).await? } else { None };
+        Ok(SearchOutcome {
+            hits,
+            total: ranked.candidates.len(),
+            facets: ranked.facets,
+            suggestions,
+            did_you_mean,
+            degraded: if ranked.embedding.is_none() { vec![Arm::Semantic] } else { Vec::new() },
         })
-        .collect();
+    }
 
-    let mut by_keyword: Vec<Uuid> = keyword.candidates;
-    by_keyword.sort_by(|a, b| {
-        let total = |id| lexical.get(id).map_or(0.0, bm25::Score::total);
-        total(b).total_cmp(&total(a)).then_with(|| a.cmp(b))
-    });
-    by_keyword.truncate(ARM_LIMIT);
-    let by_keyword: HashSet<Uuid> = by_keyword.into_iter().collect();
+    /// All candidates of a query, best first, with the evidence that their order follows from: what relevance is judged by.
+    pub async fn ranking(
+        &self,
+        tenant: TenantId,
+        roles: &Roles,
+        request: &SearchRequest,
+    ) -> Result<Vec<Candidate>, sqlx::Error> {
+        let tx = self.database.tenant(tenant).await?;
+        Ok(self.rank(tx, roles, request).await?.candidates)
+    }
 
-    let chosen: Vec<Uuid> = by_keyword.union(&semantic).copied().collect();
-    let similarities = match embedding {
-        Some((model, vector)) => store::similarities(tx, &chosen, model, vector).await?,
-        None => HashMap::new(),
-    };
-    let evidence: Vec<(Uuid, fusion::Evidence)> = chosen
-        .into_iter()
-        .map(|id| {
-            let lexical = lexical.get(&id).copied().unwrap_or_default();
-            let evidence = fusion::Evidence {
-                body_bm25: lexical.body,
-                title_bm25: lexical.title,
-                similarity: similarities.get(&id).copied(),
-                by_keyword: by_keyword.contains(&id),
-                by_meaning: semantic.contains(&id),
-            };
-            (id, evidence)
-        })
-        .collect();
-    let mut candidates: Vec<Candidate> = fusion::fuse(evidence, &fusion::Weights::default())
-        .into_iter()
-        .map(|(article_id, evidence, score)| Candidate { article_id, evidence, score })
-        .collect();
-    candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.article_id.cmp(&b.article_id)));
-    Ok(Ranked { candidates, lexemes })
+    /// The query's vector with the name of its model; `None`, when the model is not available in time.
+    async fn embed(&self, query: &str) -> Option<(String, Vector)> {
+        let embedder = self.embedder.as_deref()?;
+        let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed(vec![query.to_owned()])).await {
+            Ok(Ok(vectors)) => vectors.into_iter().next().map(Embedding::into_vec),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "search.semantic_arm_down");
+                None
+            }
+            Err(_) => {
+                let timeout_ms = EMBED_TIMEOUT.as_millis();
+                tracing::warn!(timeout_ms, "search.semantic_arm_down: the model took too long");
+                None
+            }
+        };
+        embedded.map(|vector| (embedder.model().to_string(), Vector::from(vector)))
+    }
+}
+
+fn hit(candidate: &Candidate, row: store::HitRow, lexemes: &HashSet<String>) -> Hit {
+    let matched = [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
+    let text = row.passage.as_deref().unwrap_or(&row.summary);
+    Hit {
+        snippet: snippet::snippet(text, lexemes, &row.locale),
+        id: row.id,
+        slug: row.slug,
+        title: row.title,
+        summary: row.summary,
+        anchor: row.anchor,
+        category_id: row.category_id,
+        difficulty: row.difficulty,
+        locale: row.locale,
+        view_count: row.view_count,
+        helpful_ratio: knowledge::helpful_ratio(row.helpful_count, row.not_helpful_count),
+        score: candidate.score,
+        matched: matched.into_iter().filter_map(|(found, arm)| found.then_some(arm)).collect(),
+    }
 }

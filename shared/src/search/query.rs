@@ -1,8 +1,9 @@
-//! The query as people type it, and which of its words choose candidates.
+//! The query as people type it, and what of it is looked for.
 
-use std::str::FromStr;
+use std::{ops::Not as _, str::FromStr};
 
-use super::store::Term;
+use super::bm25::Term;
+use crate::knowledge::{folded, identifiers, words};
 
 /// Fewest characters.
 pub(super) const MIN_LENGTH: usize = 2;
@@ -15,7 +16,7 @@ pub(super) const MAX_TERMS: usize = 64;
 const CANDIDATE_BUDGET: i64 = 1_000;
 
 /// A query of 2 to 500 characters, any Unicode.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Query(String);
 
 /// Why a text is not a query.
@@ -34,6 +35,67 @@ impl Query {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// No words at all, where only filters matter.
+    pub(super) fn nothing() -> Self {
+        Self(String::new())
+    }
+
+    /// Lower case, one space between words: equal for searches that differ in nothing that matters.
+    pub fn normalised(&self) -> String {
+        self.0.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text without quotation marks.
+    pub fn unquoted(&self) -> String {
+        self.0.replace(is_quote, " ").split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is looked for.
+    pub(super) fn parse(&self) -> Parsed {
+        let mut parts = self.0.split(is_quote);
+        let mut phrases = Vec::new();
+        // Every second part stands between quotation marks; one that is never closed is none.
+        while let (Some(_), Some(quoted)) = (parts.next(), parts.next()) {
+            let is_closed = parts.clone().next().is_some();
+            let phrase = words(quoted);
+            if is_closed && !phrase.is_empty() {
+                phrases.push(phrase);
+            }
+        }
+        let words = words(&self.0);
+        let count = |text: &str| text.split(' ').count();
+        let quoted: usize = phrases.iter().map(|phrase| count(phrase)).sum();
+        if 2 * quoted < count(&words) {
+            phrases.clear();
+        }
+        let is_open = self.0.ends_with(|c: char| c.is_alphanumeric());
+        Parsed {
+            identifiers: identifiers(&self.0).collect(),
+            unfinished: is_open.then(|| folded(words.rsplit(' ').next().unwrap_or_default())),
+            phrases,
+            words,
+        }
+    }
+}
+
+/// Straight and typographic double quotation marks of all languages.
+fn is_quote(character: char) -> bool {
+    matches!(character, '"' | '\u{201C}'..='\u{201F}' | '\u{AB}' | '\u{BB}' | '\u{300C}'..='\u{300F}' | '\u{FF02}')
+}
+
+/// A query taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parsed {
+    /// All of its words, as they are indexed.
+    pub(super) words: String,
+    /// What stands between quotation marks: articles must have it just so. None in a query that is mostly something else: a
+    /// question that quotes a button or a message is still a question.
+    pub(super) phrases: Vec<String>,
+    /// Error codes and the like: articles that have one come first.
+    pub(super) identifiers: Vec<String>,
+    /// The last word, in lower case and without accents, while it may be the beginning of another.
+    pub(super) unfinished: Option<String>,
 }
 
 impl FromStr for Query {
@@ -51,23 +113,35 @@ impl FromStr for Query {
     }
 }
 
-/// The words that choose candidates: from the rarest on, until together they match [`CANDIDATE_BUDGET`] articles. `terms`
-/// are sorted, rarest first.
-pub(super) fn driving_terms(terms: &[Term]) -> impl Iterator<Item = &Term> {
+/// The numbers of the terms that choose candidates: from the rarest on, until together they match [`CANDIDATE_BUDGET`]
+/// articles. `terms` are sorted, rarest first.
+pub(super) fn driving_terms(terms: &[Term]) -> Vec<i32> {
     let mut matched = 0;
     terms
         .iter()
         .enumerate()
-        .take_while(move |(index, term)| {
+        .take_while(|(index, term)| {
             matched += term.article_count;
             *index == 0 || matched <= CANDIDATE_BUDGET
         })
-        .map(|(_, term)| term)
+        .map(|(_, term)| term.id)
+        .collect()
+}
+
+/// All words of the query together, where not each of them chooses candidates; only terms of one language meet in an article.
+pub(super) fn conjunction(terms: &[Term], driving: &[i32]) -> Option<Vec<i32>> {
+    let every: Vec<i32> = terms.iter().filter(|term| term.weight >= 1.0).map(|term| term.id).collect();
+    let is_needed = every.iter().any(|id| driving.contains(id).not()) && every.len() > 1;
+    is_needed.then_some(every)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn query(text: &str) -> Query {
+        text.parse().unwrap()
+    }
 
     #[test]
     fn any_unicode_of_fitting_length_is_a_query() {
@@ -80,14 +154,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_quoted_is_a_phrase_and_an_open_quotation_is_none() {
+        assert_eq!(query("\"two words\" and «wi-fi»").parse().phrases, ["two words", "wi fi wifi"]);
+        assert_eq!(query("a \"b c").parse().phrases, Vec::<String>::new());
+        assert_eq!(query("why does the button \"send now\" do nothing").parse().phrases, Vec::<String>::new());
+        assert_eq!(query("\"\" \"!\"").parse().phrases, Vec::<String>::new());
+        assert_eq!(query("set \"two  words\"").unquoted(), "set two words");
+    }
+
+    #[test]
+    fn the_last_word_is_unfinished_until_something_follows_it() {
+        assert_eq!(query("reset Passw").parse().unfinished.as_deref(), Some("passw"));
+        assert_eq!(query("reset password?").parse().unfinished, None);
+    }
+
+    #[test]
     fn the_rarest_words_choose_and_one_always_does() {
-        let term = |n| Term { lexeme: format!("t{n}"), article_count: n };
-        let chosen = |counts: &[i64]| {
-            let terms: Vec<Term> = counts.iter().copied().map(term).collect();
-            driving_terms(&terms).map(|t| t.article_count).collect::<Vec<_>>()
-        };
-        assert_eq!(chosen(&[3, 50, 900, 5_000]), [3, 50, 900]);
-        assert_eq!(chosen(&[5_000, 6_000]), [5_000]);
-        assert_eq!(chosen(&[]), Vec::<i64>::new());
+        let term = |(id, article_count)| Term { id, article_count, concept: 0, weight: 1.0 };
+        let terms = |counts: &[i64]| (0..).zip(counts.iter().copied()).map(term).collect::<Vec<_>>();
+        assert_eq!(driving_terms(&terms(&[3, 50, 900, 5_000])), [0, 1, 2]);
+        assert_eq!(driving_terms(&terms(&[5_000, 6_000])), [0]);
+        assert_eq!(driving_terms(&terms(&[])), Vec::<i32>::new());
+        assert_eq!(conjunction(&terms(&[5_000, 6_000]), &[0]), Some(vec![0, 1]));
+        assert_eq!(conjunction(&terms(&[3, 6]), &[0, 1]), None);
     }
 }

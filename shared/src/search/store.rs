@@ -5,69 +5,173 @@ use std::collections::HashMap;
 use pgvector::Vector;
 use uuid::Uuid;
 
-use super::{Arm, Candidate, Hit, SearchRequest, bm25, fusion::Similarity, query::MAX_TERMS, snippet};
+use super::{SearchRequest, bm25, fusion::Similarity, query::MAX_TERMS};
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
-/// Most candidates of the keyword arm before they are scored.
-const KEYWORD_CANDIDATES: i32 = 2_000;
+/// Most candidates of each way of the keyword arm, before they are scored.
+const KEYWORD_CANDIDATES: i32 = 1_000;
 /// How many nearest passages the semantic arm looks at; several may be of one article.
 const NEAREST_PASSAGES: i32 = 200;
-/// Below so many passages a scan of all of them is faster than the HNSW index under filters, and complete.
-const EXACT_BELOW: i32 = 5_000;
+/// Most words that a beginning is completed to.
+const COMPLETIONS: i64 = 20;
 
-/// A stemmed word of the query that occurs in the tenant's articles.
+/// A term of the tenant's articles.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Term {
+pub(super) struct TermRow {
+    pub(super) id: i32,
+    pub(super) language: String,
     pub(super) lexeme: String,
-    /// In how many of them.
-    pub(super) article_count: i64,
+    /// In how many articles of the language.
+    pub(super) article_count: i32,
+    /// Which word of the query it is the stem of; the stems of several languages have the same. None: it was added.
+    pub(super) place: Option<i16>,
+    /// It is what the last word of the query stems to.
+    pub(super) is_last: bool,
+    /// It begins like the last word of the query.
+    pub(super) is_completion: bool,
 }
 
-/// The query's lexemes that occur at all, rarest first. Stemmed both for English and plainly, since a tenant may have
-/// articles of several languages; a form that occurs nowhere drops out.
-pub(super) async fn terms(tx: &mut TenantTx, query: &str) -> Result<Vec<Term>, sqlx::Error> {
+/// The terms of the query that occur at all, rarest first, by the stems of every language that the tenant has articles in.
+pub(super) async fn terms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let limit = i64::try_from(MAX_TERMS).unwrap_or(i64::MAX);
-    let rows = sqlx::query!(
-        "select t.lexeme, t.article_count
-         from search_terms t
-         where t.tenant_id = $1 and t.article_count > 0
-           and t.lexeme = any (tsvector_to_array(plain_tsvector('help_english', $2) || plain_tsvector('help_simple', $2)))
-         order by t.article_count, t.lexeme limit $3",
+    let last = words.rsplit(' ').next().unwrap_or_default();
+    sqlx::query_as!(
+        TermRow,
+        r#"select t.id, t.language, t.lexeme, t.article_count, asked.positions[1] as place,
+                  t.lexeme = any (tsvector_to_array(to_tsvector(search_configuration(t.language), $3))) as "is_last!",
+                  false as "is_completion!"
+           from search_totals s
+           cross join lateral unnest(to_tsvector(search_configuration(s.language), $2)) as asked
+           join search_terms t on t.tenant_id = s.tenant_id and t.language = s.language and t.lexeme = asked.lexeme
+           where s.tenant_id = $1 and s.article_count > 0 and t.article_count > 0
+           order by t.article_count, t.lexeme, t.language limit $4"#,
         tenant,
-        query,
+        words,
+        last,
         limit
     )
     .fetch_all(tx.connection())
-    .await?;
-    Ok(rows.into_iter().map(|r| Term { lexeme: r.lexeme, article_count: r.article_count.into() }).collect())
+    .await
 }
 
-/// The sums that BM25 needs.
-pub(super) async fn totals(tx: &mut TenantTx) -> Result<bm25::Totals, sqlx::Error> {
+/// The commonest terms with a word that begins like this one, which is in lower case and without accents.
+pub(super) async fn completions(tx: &mut TenantTx, beginning: &str) -> Result<Vec<TermRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let row =
-        sqlx::query!("select article_count, title_length, body_length from search_totals where tenant_id = $1", tenant)
-            .fetch_optional(tx.connection())
-            .await?;
-    Ok(row.map_or_else(bm25::Totals::default, |r| bm25::Totals {
-        articles: r.article_count,
-        title_length: r.title_length,
-        body_length: r.body_length,
-    }))
+    let pattern = format!("{}%", escaped(beginning));
+    sqlx::query_as!(
+        TermRow,
+        r#"select id, language, lexeme, article_count, null::smallint as place, false as "is_last!", true as "is_completion!"
+           from search_terms where tenant_id = $1 and word like $2 and article_count > 0
+           order by article_count desc, lexeme limit $3"#,
+        tenant,
+        pattern,
+        COMPLETIONS
+    )
+    .fetch_all(tx.connection())
+    .await
 }
 
-/// Visible articles with any of the lexemes.
+/// The query of passages that have all of the phrases, in the stems of any language that the tenant has articles in.
+pub(super) async fn phrase(tx: &mut TenantTx, phrases: &[String]) -> Result<String, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let query = sqlx::query_scalar!(
+        r#"select string_agg('(' || in_language.query::text || ')', ' | ') from (
+               select s.language,
+                      string_agg('(' || phraseto_tsquery(search_configuration(s.language), phrase)::text || ')', ' & ') as query
+               from search_totals s, unnest($2::text[]) as phrase
+               where s.tenant_id = $1 and s.article_count > 0
+                 and phraseto_tsquery(search_configuration(s.language), phrase) <> ''::tsquery
+               group by s.language) in_language"#,
+        tenant,
+        phrases
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(query.unwrap_or_default())
+}
+
+/// The sums that BM25 needs, by language.
+pub(super) async fn totals(tx: &mut TenantTx) -> Result<HashMap<String, bm25::Totals>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r#"select language, article_count, title_length, body_length, (sum(article_count) over ())::bigint as "all_articles!"
+           from search_totals where tenant_id = $1"#,
+        tenant
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let totals = bm25::Totals {
+                all_articles: r.all_articles,
+                articles: r.article_count,
+                title_length: r.title_length,
+                body_length: r.body_length,
+            };
+            (r.language, totals)
+        })
+        .collect())
+}
+
+/// The terms of synonyms of words in the query, of those that stand there not themselves.
+pub(super) async fn synonyms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        TermRow,
+        r#"with asked (words) as (select ' ' || lower($2) || ' '),
+               alternative (words) as (
+                   select distinct other from asked, synonyms s, unnest(s.words) as other
+                   where s.tenant_id = $1 and position(' ' || other || ' ' in asked.words) = 0
+                     and exists (select from unnest(s.words) as word
+                                 where position(' ' || word || ' ' in asked.words) > 0))
+           select distinct t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!", false as "is_completion!"
+           from alternative
+           cross join search_totals s
+           cross join lateral unnest(to_tsvector(search_configuration(s.language), alternative.words)) as added
+           join search_terms t on t.tenant_id = s.tenant_id and t.language = s.language and t.lexeme = added.lexeme
+           where s.tenant_id = $1 and s.article_count > 0 and t.article_count > 0"#,
+        tenant,
+        words
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// What the keyword arm knows of an article.
+pub(super) struct DocumentRow {
+    pub(super) article_id: Uuid,
+    pub(super) language: String,
+    terms: Vec<u8>,
+    title_length: i32,
+    body_length: i32,
+}
+
+impl DocumentRow {
+    pub(super) fn document(&self) -> bm25::Document<'_> {
+        bm25::Document { terms: &self.terms, title_length: self.title_length, body_length: self.body_length }
+    }
+}
+
+/// Visible articles with any of the terms or with all of `every`, and with a passage that matches the phrase.
 pub(super) async fn keyword_candidates(
     tx: &mut TenantTx,
     roles: &Roles,
     request: &SearchRequest,
-    lexemes: &[String],
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select id as "id!" from search_keyword_candidates($1, any_lexeme($2), $3, $4, $5, $6, $7) as id"#,
+    terms: &[i32],
+    every: Option<&[i32]>,
+    phrase: Option<&str>,
+) -> Result<Vec<DocumentRow>, sqlx::Error> {
+    sqlx::query_as!(
+        DocumentRow,
+        r#"select article_id as "article_id!", language as "language!", terms as "terms!",
+                  title_length as "title_length!", body_length as "body_length!"
+           from search_keyword_candidates($1, $2, $3, $4::text::tsquery, $5, $6, $7, $8, $9)"#,
         roles.as_slice(),
-        lexemes,
+        terms,
+        every,
+        phrase,
         request.categories.as_deref(),
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
@@ -78,6 +182,43 @@ pub(super) async fn keyword_candidates(
     .await
 }
 
+/// What the keyword arm knows of articles that were found already.
+pub(super) async fn documents(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<DocumentRow>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        DocumentRow,
+        "select article_id, language, terms, title_length, body_length
+         from search_documents where tenant_id = $1 and article_id = any ($2)",
+        tenant,
+        articles
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// How many passages the caller may see, titles included, with the filters of the request.
+pub(super) async fn visible_passages(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    request: &SearchRequest,
+) -> Result<i64, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        r#"select coalesce(sum(d.passage_count), 0)::bigint as "passages!"
+           from search_documents d join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
+           where d.tenant_id = $1 and article_is_visible(a.status, a.target_roles, $2)
+             and article_passes_filters(a, $3, $4, $5, $6)"#,
+        tenant,
+        roles.as_slice(),
+        request.categories.as_deref(),
+        request.tags.as_deref(),
+        request.difficulty.map(Difficulty::as_str),
+        request.locale.as_deref()
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
 /// Visible articles with the passages nearest to the query.
 pub(super) async fn semantic_candidates(
     tx: &mut TenantTx,
@@ -85,6 +226,7 @@ pub(super) async fn semantic_candidates(
     request: &SearchRequest,
     model: &str,
     query: &Vector,
+    exact: bool,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select id as "id!" from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9) as id"#,
@@ -96,50 +238,10 @@ pub(super) async fn semantic_candidates(
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
         NEAREST_PASSAGES,
-        EXACT_BELOW
+        exact
     )
     .fetch_all(tx.connection())
     .await
-}
-
-/// How often the lexemes occur in an article.
-pub(super) struct Document {
-    pub(super) article_id: Uuid,
-    pub(super) frequencies: bm25::Frequencies,
-}
-
-/// Term frequencies of the given articles, in the order of the lexemes.
-pub(super) async fn frequencies(
-    tx: &mut TenantTx,
-    articles: &[Uuid],
-    lexemes: &[String],
-) -> Result<Vec<Document>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
-        r#"select article_id, title_length, body_length,
-                  array(select coalesce((title_terms ->> lexeme)::integer, 0)
-                        from unnest($3::text[]) with ordinality as l (lexeme, n) order by n) as "title!",
-                  array(select coalesce((body_terms ->> lexeme)::integer, 0)
-                        from unnest($3::text[]) with ordinality as l (lexeme, n) order by n) as "body!"
-           from search_documents where tenant_id = $1 and article_id = any ($2)"#,
-        tenant,
-        articles,
-        lexemes
-    )
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| Document {
-            article_id: r.article_id,
-            frequencies: bm25::Frequencies {
-                title: r.title,
-                body: r.body,
-                title_length: r.title_length,
-                body_length: r.body_length,
-            },
-        })
-        .collect())
 }
 
 /// Cosine similarities of the query with the given articles, where they are embedded.
@@ -174,64 +276,251 @@ pub(super) async fn similarities(
         .collect())
 }
 
-/// What a page shows of the candidates, in their order, with the passage of each that fits the query best.
+/// What an article is, beside its text.
+pub(super) struct Facts {
+    pub(super) id: Uuid,
+    pub(super) category_id: Option<Uuid>,
+    pub(super) difficulty: String,
+    pub(super) locale: String,
+    pub(super) translation_group: Uuid,
+    pub(super) view_count: i64,
+    /// Lower bound of the share of helpful votes, 0 to 1.
+    pub(super) helpfulness: f64,
+    /// Days since its text was changed or reviewed.
+    pub(super) age_days: f64,
+    /// Slugs of its tags.
+    pub(super) tags: Vec<String>,
+}
+
+pub(super) async fn facts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<Facts>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        Facts,
+        r#"select a.id, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
+                  wilson_lower_bound(a.helpful_count, a.not_helpful_count) as "helpfulness!",
+                  (extract(epoch from now() - greatest(a.published_at, a.updated_at, a.last_reviewed_at)) / 86400)::float8
+                      as "age_days!",
+                  array(select t.slug from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+                        where at.tenant_id = a.tenant_id and at.article_id = a.id) as "tags!"
+           from articles a where a.tenant_id = $1 and a.id = any ($2)"#,
+        tenant,
+        articles
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// What a page shows of an article, with the passage that fits the query best.
+pub(super) struct HitRow {
+    pub(super) id: Uuid,
+    pub(super) slug: String,
+    pub(super) title: String,
+    pub(super) summary: String,
+    pub(super) locale: String,
+    pub(super) category_id: Option<Uuid>,
+    pub(super) difficulty: String,
+    pub(super) view_count: i64,
+    pub(super) helpful_count: i64,
+    pub(super) not_helpful_count: i64,
+    pub(super) passage: Option<String>,
+    pub(super) anchor: Option<String>,
+}
+
 pub(super) async fn hits(
     tx: &mut TenantTx,
-    candidates: &[Candidate],
+    articles: &[Uuid],
     lexemes: &[String],
-    query: Option<&Vector>,
-) -> Result<Vec<Hit>, sqlx::Error> {
+    query: Option<(&str, &Vector)>,
+) -> Result<Vec<HitRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let ids: Vec<Uuid> = candidates.iter().map(|c| c.article_id).collect();
-    let options = format!("StartSel={}, StopSel={}, MaxWords=40, MinWords=20", snippet::START, snippet::STOP);
-    let marks = format!("{}{}", snippet::START, snippet::STOP);
-    let brackets = format!("{}{}", snippet::LESS, snippet::GREATER);
-    let rows = sqlx::query!(
-        r#"select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.view_count, a.helpful_count,
-                  a.not_helpful_count, best.anchor as "anchor?",
-                  ts_headline(text_search_configuration(a.locale), translate(coalesce(best.body, r.summary), '<>' || $5, $7),
-                              coalesce(any_lexeme($3), ''::tsquery), $6) as "headline!"
+    let (model, vector) = query.unzip();
+    sqlx::query_as!(
+        HitRow,
+        r#"select a.id, a.slug, r.title, r.summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
+                  a.not_helpful_count, best.body as "passage?", best.anchor as "anchor?"
            from articles a
            join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
            left join lateral (
                select p.anchor, p.body from passages p
-               left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id
+               left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $5
                where p.tenant_id = a.tenant_id and p.article_id = a.id and p.ordinal > 0
                order by coalesce(1 - (e.embedding <=> $4), 0) + coalesce(ts_rank_cd(p.tsv, any_lexeme($3), 32), 0) desc,
                         p.ordinal
                limit 1) best on true
            where a.tenant_id = $1 and a.id = any ($2)"#,
         tenant,
-        &ids,
+        articles,
         lexemes,
-        query as Option<&Vector>,
-        marks,
-        options,
-        brackets
+        vector as Option<&Vector>,
+        model
     )
     .fetch_all(tx.connection())
-    .await?;
-    let mut by_id: HashMap<Uuid, _> = rows.into_iter().map(|r| (r.id, r)).collect();
-    Ok(candidates
-        .iter()
-        .filter_map(|candidate| {
-            let r = by_id.remove(&candidate.article_id)?;
-            let matched =
-                [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
-            Some(Hit {
-                id: r.id,
-                slug: r.slug,
-                title: r.title,
-                summary: r.summary,
-                snippet: snippet::to_html(&r.headline),
-                anchor: r.anchor,
-                category_id: r.category_id,
-                difficulty: r.difficulty,
-                view_count: r.view_count,
-                helpful_ratio: crate::knowledge::helpful_ratio(r.helpful_count, r.not_helpful_count),
-                score: candidate.score,
-                matched: matched.into_iter().filter_map(|(found, arm)| found.then_some(arm)).collect(),
-            })
-        })
-        .collect())
+    .await
+}
+
+/// A word of the tenant's articles.
+pub(super) struct Spelling {
+    pub(super) id: i32,
+    pub(super) word: String,
+    pub(super) article_count: i32,
+}
+
+/// The words that share most trigrams with one, of about its length.
+pub(super) async fn words_like(tx: &mut TenantTx, word: &str) -> Result<Vec<Spelling>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        Spelling,
+        "select id, word, article_count from search_terms
+         where tenant_id = $1 and article_count > 0 and length(word) between length($2) - 2 and length($2) + 3
+         order by similarity(word, $2) desc, article_count desc, word limit 10",
+        tenant,
+        word
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// Whether a word stems to nothing in one of the tenant's languages.
+pub(super) async fn is_stop_word(tx: &mut TenantTx, word: &str) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        r#"select exists (select from search_totals s
+                          where s.tenant_id = $1 and s.article_count > 0
+                            and to_tsvector(search_configuration(s.language), $2) = ''::tsvector) as "is_stop_word!""#,
+        tenant,
+        word
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
+/// Whether an article that the caller may see has the term.
+pub(super) async fn is_visible_term(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    request: &SearchRequest,
+    term: i32,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select exists (select from search_keyword_candidates($1, $2, null, null, $3, $4, $5, $6, 1)) as "visible!""#,
+        roles.as_slice(),
+        &[term],
+        request.categories.as_deref(),
+        request.tags.as_deref(),
+        request.difficulty.map(Difficulty::as_str),
+        request.locale.as_deref()
+    )
+    .fetch_one(tx.connection())
+    .await
+}
+
+/// Visible articles with all of `complete` and one of `last` in the title, the most read first.
+pub(super) async fn titles(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    complete: &[i32],
+    last: &[i32],
+    limit: i64,
+) -> Result<Vec<super::TitleSuggestion>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        super::TitleSuggestion,
+        r#"select a.id, a.slug, r.title
+           from search_title_candidates($1, $2, $3, 200) as candidate (id)
+           join articles a on a.tenant_id = $4 and a.id = candidate.id
+           join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
+           order by a.view_count desc, length(r.title), r.title, a.id limit $5"#,
+        roles.as_slice(),
+        complete,
+        last,
+        tenant,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// Queries of at least so many people that begin like this and found an article that the caller may see.
+pub(super) async fn asked_queries(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    beginning: &str,
+    asked_by: i64,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let pattern = format!("{}%", escaped(beginning));
+    sqlx::query_scalar!(
+        "select s.normalised from searches s
+         left join articles a on a.tenant_id = s.tenant_id and a.id = s.article_ids[1]
+                             and article_is_visible(a.status, a.target_roles, $3)
+         where s.tenant_id = $1 and s.normalised like $2 and s.searcher is not null and s.result_count > 0
+         group by s.normalised
+         having count(distinct s.searcher) >= $4 and bool_or(a.id is not null)
+         order by count(distinct s.searcher) desc, s.normalised limit $5",
+        tenant,
+        pattern,
+        roles.as_slice(),
+        asked_by,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// Queries that at least so many people went on to after this one, and that found an article that the caller may see.
+pub(super) async fn related_queries(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    normalised: &str,
+    asked_by: i64,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select later.normalised
+         from searches s
+         join searches later on later.tenant_id = s.tenant_id and later.refines = s.id
+         left join articles a on a.tenant_id = later.tenant_id and a.id = later.article_ids[1]
+                             and article_is_visible(a.status, a.target_roles, $3)
+         where s.tenant_id = $1 and s.normalised = $2 and later.normalised <> $2 and later.result_count > 0
+         group by later.normalised
+         having count(distinct later.searcher) >= $4 and bool_or(a.id is not null)
+         order by count(distinct later.searcher) desc, later.normalised limit $5",
+        tenant,
+        normalised,
+        roles.as_slice(),
+        asked_by,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// For `like`: nothing of it stands for anything else.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+/// The pinned articles of a query that the caller may see, in their order.
+pub(super) async fn pins(tx: &mut TenantTx, roles: &Roles, normalised: &str) -> Result<Vec<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select p.article_id from search_pins p join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+         where p.tenant_id = $1 and p.query = $2 and article_is_visible(a.status, a.target_roles, $3) order by p.position",
+        tenant,
+        normalised,
+        roles.as_slice()
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// What an answer that is kept is compared with: raised by every change that can change what a search finds.
+pub(super) async fn version(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let version = sqlx::query_scalar!("select version from search_versions where tenant_id = $1", tenant)
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(version.unwrap_or(0))
 }

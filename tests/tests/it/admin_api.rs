@@ -94,6 +94,14 @@ fn filled(path: &str, id: &str) -> String {
     path.replace("{id}", id).replace("{name}", "maintenance")
 }
 
+fn body(endpoint: &routes::Endpoint) -> Value {
+    match endpoint.path.rsplit("/admin/").next().unwrap_or_default() {
+        "search-pins/" => json!({ "query": "page", "article_ids": [] }),
+        path if path.starts_with("synonyms/") => json!({ "terms": ["a", "b"] }),
+        _ => json!({ "ids": [Uuid::nil()] }),
+    }
+}
+
 #[tokio::test]
 async fn only_admins_reach_the_routes_of_admins_and_only_operators_those_of_operators() {
     let world = World::new().await;
@@ -114,14 +122,16 @@ async fn only_admins_reach_the_routes_of_admins_and_only_operators_those_of_oper
         let (Access::Admin | Access::Operator) = endpoint.access else { continue };
         let path = filled(endpoint.path, &id);
         let method: Method = endpoint.method.as_str().parse().unwrap();
-        let request = || world.app.request(method.clone(), &path).json(&json!({ "ids": [Uuid::nil()] }));
+        let request = || world.app.request(method.clone(), &path).json(&body(&endpoint));
         let (status, answer) = tests::json(request()).await;
         assert_eq!((status, &answer["code"]), (StatusCode::UNAUTHORIZED, &json!("authentication_required")), "{path}");
         for (who, credential, is_admin, is_operator) in &callers {
             let is_let_in = if endpoint.access == Access::Admin { *is_admin } else { *is_operator };
             let request = request().bearer_auth(credential);
             if is_let_in {
-                assert_eq!(request.send().await.unwrap().status(), StatusCode::OK, "{who}: {path}");
+                let status = request.send().await.unwrap().status();
+                let is_about_nothing = status == StatusCode::NOT_FOUND && path.contains("/synonyms/");
+                assert!(status.is_success() || is_about_nothing, "{who}: {path}: {status}");
             } else {
                 let (status, answer) = tests::json(request).await;
                 assert_eq!(status, StatusCode::FORBIDDEN, "{who}: {path}");
@@ -130,7 +140,7 @@ async fn only_admins_reach_the_routes_of_admins_and_only_operators_those_of_oper
             asked += 1;
         }
     }
-    assert_eq!(asked, 66);
+    assert_eq!(asked, 102);
 }
 
 #[tokio::test]
@@ -140,7 +150,10 @@ async fn another_tenants_admin_cannot_tell_a_job_from_one_that_does_not_exist_an
     let waiting = world.enqueue("waiting").await;
     let stranger = world.app.token("globex", &["admin"]);
     for endpoint in routes::table() {
-        let (Access::Admin, true) = (endpoint.access, endpoint.path.contains("{id}")) else { continue };
+        let is_about_a_job = endpoint.access == Access::Admin && endpoint.path.contains("/jobs/{id}/");
+        if !is_about_a_job {
+            continue;
+        }
         let answer = async |id: Uuid| {
             let (status, mut answer) = world.app.get(&filled(endpoint.path, &id.to_string()), &stranger).await;
             answer["request_id"].take();

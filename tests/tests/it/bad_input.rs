@@ -289,6 +289,7 @@ async fn help_center() -> (TestApp, String) {
 fn parameters(path: &str) -> &'static [&'static str] {
     match path {
         "/api/v2/help-center/articles/" => &["category", "tag", "difficulty", "locale", "limit", "cursor"],
+        "/api/v2/help-center/admin/searches/" => &["only", "limit", "cursor"],
         "/api/v2/help-center/admin/jobs/" => &["state", "queue", "job", "limit", "cursor"],
         "/api/v2/help-center/admin/articles/" => {
             &["status", "category", "tag", "locale", "author", "source", "title", "review", "sort", "limit", "cursor"]
@@ -302,9 +303,13 @@ fn parameters(path: &str) -> &'static [&'static str] {
         }
         "/api/v2/help-center/admin/audit-log/" => &["actor", "action", "subject", "limit", "cursor"],
         "/categories/{slug}/" => &["cursor"],
-        "/search/" => &["q"],
+        "/search/" | "/api/v2/help-center/search/suggestions/" => &["q"],
         "/sign-in/" => &["next"],
         "/api/v2/help-center/search/"
+        | "/api/v2/help-center/search/{id}/clicks/"
+        | "/api/v2/help-center/admin/synonyms/"
+        | "/api/v2/help-center/admin/synonyms/{id}/"
+        | "/api/v2/help-center/admin/search-pins/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
         | "/api/v2/help-center/admin/jobs/{id}/"
@@ -591,6 +596,9 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("helpful", json!(true)),
         ("kind", json!("OUTDATED")),
         ("session_id", json!("a session of its own")),
+        ("position", json!(1)),
+        ("terms", json!(["a", "b"])),
+        ("query", json!("page")),
     ]);
     fields
 }
@@ -625,7 +633,7 @@ fn searches() -> Vec<Vec<u8>> {
     ]);
     values.extend(others.as_array().unwrap().clone());
     let mut bodies = Vec::new();
-    for field in ["query", "limit", "category", "tags", "difficulty", "locale"] {
+    for field in ["query", "limit", "category", "tags", "difficulty", "locale", "session_id"] {
         for value in &values {
             let mut body = json!({ "query": "page" });
             body[field] = value.clone();
@@ -1119,6 +1127,9 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
     Some(match (endpoint.method.as_str(), path) {
         ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/") => return None,
         (_, "search/") => json!({ "query": "page" }),
+        (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
+        (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
+        (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
         (_, "articles/{id}/vote/") => json!({ "helpful": true }),
         (_, "articles/{id}/reports/") => json!({ "kind": "OUTDATED" }),
         (_, "admin/articles/bulk/") => json!({ "action": "archive", "article_ids": [Uuid::nil()] }),
@@ -1152,7 +1163,9 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         ("/api/v2/help-center/admin/articles/{id}/diff/", _) => {
             Raw { path: format!("{}?from=1&to=1", request.path.replace("page", &Uuid::nil().to_string())), ..request }
         }
-        ("/search/", _) => Raw { path: "/search/?q=page".to_owned(), ..request },
+        ("/search/" | "/api/v2/help-center/search/suggestions/", _) => {
+            Raw { path: format!("{}?q=page", request.path), ..request }
+        }
         (_, "POST") => request.body("application/x-www-form-urlencoded", "email=a&password=b&csrf_token=x"),
         _ => request,
     }

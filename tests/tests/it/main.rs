@@ -12,6 +12,8 @@ mod openapi;
 mod processes;
 mod queue;
 mod search;
+mod search_history;
+mod search_words;
 mod silence;
 mod taxonomy;
 mod tenants;

@@ -145,7 +145,7 @@ async fn what_means_nothing_finds_nothing() {
 #[tokio::test]
 async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
     let (app, _) = start().await;
-    let nearest = |exact_below: i32| {
+    let nearest = |exact: bool| {
         let app = &app;
         async move {
             let mut tx = app.db.database.tenant(app.db.tenant("library").await.id).await.unwrap();
@@ -154,14 +154,14 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
                      (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
                       where p.body like 'We return%'), null, null, null, null, 20, $1) as id order by id",
             )
-            .bind(exact_below)
+            .bind(exact)
             .fetch_all(tx.connection())
             .await
             .unwrap();
             ids
         }
     };
-    let (through_index, exact) = (nearest(0).await, nearest(1_000_000).await);
+    let (through_index, exact) = (nearest(false).await, nearest(true).await);
     assert_eq!(exact.len(), 6);
     assert_eq!(through_index, exact);
 }

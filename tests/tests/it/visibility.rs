@@ -334,8 +334,9 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 
 /// How a caller would try to see an article through an endpoint. A new route has no answer here, and the tests fail
 /// until somebody has thought about it.
+#[expect(clippy::too_many_lines, reason = "one arm for each route: it grows with the table")]
 fn probes(path: &str, article: &Article) -> Vec<Probe> {
-    let Article { id, slug, category, tag, lure, published_at, .. } = article;
+    let Article { id, slug, category, tag, lure, published_at, canary, .. } = article;
     // Everybody may see the category of some hidden articles; the others must look like none.
     let category_is_hidden = category != "guides";
     // As a cursor would be that points at the article, or just before it.
@@ -363,6 +364,23 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
                     true,
                 ),
             ]
+        }
+        "/api/v2/help-center/search/suggestions/" => {
+            let probe = |typed: &str| get(format!("{path}?{}", encoded(&[("q", typed)])));
+            vec![
+                probe("handbook"),
+                probe("han"),
+                probe(canary),
+                // Their own article of the kind may begin like it.
+                Probe { same_as_missing: false, ..probe(&format!("handbook {}", &canary[..5])) },
+                probe(&canary[..canary.len() - 1]),
+            ]
+        }
+        // It shows nothing; that a hidden article cannot be clicked at all is tested with search.
+        "/api/v2/help-center/search/{id}/clicks/" => {
+            let path = path.replace("{id}", &Uuid::nil().to_string());
+            let body = Some(json!({ "article_id": id, "position": 1 }));
+            vec![Probe { method: Method::POST, path, body, same_as_missing: true }]
         }
         "/api/v2/help-center/articles/" => vec![
             get(path.to_owned()),
@@ -434,7 +452,8 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
 fn shows(path: &str, article: &Article) -> bool {
     match path {
         "/api/v2/help-center/categories/" => article.category == article.canary,
-        path => !["/vote/", "/reports/", "/bookmark/", "/suggestions/"].iter().any(|end| path.ends_with(end)),
+        "/api/v2/help-center/suggestions/" => false,
+        path => !["/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
     }
 }
 
@@ -461,6 +480,7 @@ impl Answer {
         if let Ok(Value::Object(mut object)) = serde_json::from_str(&body)
             && object.remove("took_ms").is_some()
         {
+            object.remove("search_id");
             body = Value::Object(object).to_string();
             ignored.push("content-length"); // of the number above
         }

@@ -238,10 +238,8 @@ pub async fn change(
     if has_new_text {
         links::update(tx, id).await?;
     }
-    if current.is_published() && fields.contains(&"locale") {
+    if current.is_published() && fields.iter().any(|field| ["locale", "tags"].contains(field)) {
         index::refresh(tx, id).await?;
-    } else if current.is_published() && fields.contains(&"tags") {
-        index::refresh_tags(tx, &[id]).await?;
     }
     audit::record_with(tx, &writer.actor, "article.changed", &id.to_string(), &json!({ "fields": fields })).await?;
     Ok(())

@@ -5,9 +5,15 @@
 //! nDCG@10 (gain 2^grade - 1, discount log2), Recall@10 and MRR@10, means over the queries, beside the baselines of
 //! `README.md` in the same folder, where a table there has a row for the collection.
 //!
+//! Then the same candidates in other orders, from either arm alone to all that search does, with a paired test of each
+//! against the last.
+//!
 //! For choosing weights: `--evidence FILE` also writes what the arms measured of every candidate, as JSON lines, and
 //! `--database NAME` keeps the database, so that the next run need not embed everything again.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table and its progress")]
+
+mod ablation;
+mod measures;
 
 use std::{
     collections::HashMap,
@@ -26,14 +32,17 @@ use shared::{
     embedding::{self, Embedder},
     knowledge::{
         EmbedArticle,
-        embed::embed_article,
+        embed::{embed_article, reconcile},
         import::{self, SyncOptions},
     },
-    search::{self, Query, SearchRequest},
+    search::{Query, Search, SearchRequest},
     tenancy::TenantId,
 };
 use tests::TestDatabase;
 use uuid::Uuid;
+
+use ablation::Judged;
+use measures::Measures;
 
 const DEPTH: usize = 10;
 
@@ -53,14 +62,6 @@ struct Question {
 /// Grades by document, by query.
 type Judgements = HashMap<String, HashMap<String, u32>>;
 
-#[derive(Default)]
-struct Measures {
-    ndcg: f64,
-    recall: f64,
-    reciprocal_rank: f64,
-    queries: usize,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -78,17 +79,20 @@ async fn main() -> anyhow::Result<()> {
         Some(name) => TestDatabase::named(&name).await,
         None => TestDatabase::create().await,
     };
+    let search = Search::new(db.database.clone(), Some(Arc::clone(&embedder)));
     let baselines = baselines(&data);
     println!(
         "{:<20} {:>7} {:>7}   {:<24} {:<24} {:<24} {:<24}",
         "collection", "docs", "queries", "ours", "BM25", "dense", "equal-weight fusion"
     );
     let mut below = Vec::new();
+    let mut judged = Vec::new();
     for name in collections(&data)? {
         let folder = data.join(&name);
         let tenant = db.tenant(&name.replace('_', "-")).await.id;
         let (documents, ids) = load(&db.database, &embedder, tenant, &name, &folder).await?;
-        let measured = measure(&db.database, &embedder, tenant, &name, &folder, &ids, evidence.as_mut()).await?;
+        let (measured, answers) = measure(&search, tenant, &name, &folder, &ids, evidence.as_mut()).await?;
+        judged.push((name.clone(), answers));
         let baseline = baselines.get(&name).cloned().unwrap_or_default();
         let ours = format!("{:.3}/{:.3}/{:.3}", measured.ndcg, measured.recall, measured.reciprocal_rank);
         let column = |i: usize| baseline.get(i).map_or("-", String::as_str);
@@ -108,6 +112,7 @@ async fn main() -> anyhow::Result<()> {
         }
     }
     println!("\nnDCG@10 / Recall@10 / MRR@10, means over all queries.");
+    ablation::print(&judged);
     if below.is_empty() {
         println!("Every collection with a baseline is at or above its equal-weight fusion.");
         return Ok(());
@@ -182,6 +187,8 @@ async fn load(
     for (path, reason) in &report.failed {
         eprintln!("{name}: {} was not imported: {reason}", paths.get(path).map_or(path.as_str(), String::as_str));
     }
+    // What a database that was kept has of an earlier form of the index is made anew.
+    reconcile(database, tenant, embedder.model().as_ref()).await?;
     embed(database, embedder, tenant, name).await?;
 
     let mut tx = database.tenant(tenant).await?;
@@ -216,23 +223,22 @@ async fn embed(database: &Database, embedder: &Arc<dyn Embedder>, tenant: Tenant
 }
 
 async fn measure(
-    database: &Database,
-    embedder: &Arc<dyn Embedder>,
+    search: &Search,
     tenant: TenantId,
     name: &str,
     folder: &Path,
     ids: &HashMap<Uuid, String>,
     mut evidence: Option<&mut fs::File>,
-) -> anyhow::Result<Measures> {
+) -> anyhow::Result<(Measures, Vec<Judged>)> {
     let judgements = judgements(&folder.join("qrels.tsv"))?;
     let mut measures = Measures::default();
+    let mut answers = Vec::new();
     for question in lines::<Question>(&folder.join("queries.jsonl"))? {
         let Some(judged) = judgements.get(&question.id) else { continue };
         // Longer than people may type: the first 500 characters are what they would get to ask.
         let query: Query = question.text.chars().take(500).collect::<String>().parse()?;
-        let request =
-            SearchRequest { query, limit: DEPTH, categories: None, tags: None, difficulty: None, locale: None };
-        let ranking = search::ranking(database, Some(&**embedder), tenant, &Roles::none(), &request).await?;
+        let request = SearchRequest::new(query, DEPTH);
+        let ranking = search.ranking(tenant, &Roles::none(), &request).await?;
         if let Some(file) = evidence.as_mut() {
             for candidate in &ranking {
                 let document = &ids[&candidate.article_id];
@@ -243,8 +249,13 @@ async fn measure(
         }
         let found: Vec<&str> = ranking.iter().take(DEPTH).map(|c| ids[&c.article_id].as_str()).collect();
         measures.add(&found, judged);
+        let grade = |id: &Uuid| judged.get(&ids[id]).copied().unwrap_or(0);
+        answers.push(Judged {
+            candidates: ranking.iter().map(|c| (grade(&c.article_id), c.evidence, c.score)).collect(),
+            ideal: measures::ideal(judged),
+        });
     }
-    Ok(measures.mean())
+    Ok((measures.mean(), answers))
 }
 
 fn judgements(path: &Path) -> anyhow::Result<Judgements> {
@@ -258,33 +269,4 @@ fn judgements(path: &Path) -> anyhow::Result<Judgements> {
     }
     judgements.retain(|_, judged| judged.values().any(|grade| *grade > 0));
     Ok(judgements)
-}
-
-impl Measures {
-    #[expect(clippy::cast_precision_loss, reason = "ranks and counts are small")]
-    fn add(&mut self, found: &[&str], judged: &HashMap<String, u32>) {
-        let gain = |grade: u32| f64::from(2_u32.pow(grade) - 1);
-        let discount = |rank: usize| ((rank + 2) as f64).log2();
-        let grades: Vec<u32> = found.iter().map(|id| judged.get(*id).copied().unwrap_or(0)).collect();
-        let dcg: f64 = grades.iter().enumerate().map(|(rank, grade)| gain(*grade) / discount(rank)).sum();
-        let mut ideal: Vec<u32> = judged.values().copied().collect();
-        ideal.sort_unstable_by(|a, b| b.cmp(a));
-        let best: f64 = ideal.iter().take(DEPTH).enumerate().map(|(rank, grade)| gain(*grade) / discount(rank)).sum();
-        let relevant = judged.values().filter(|grade| **grade > 0).count();
-        self.ndcg += dcg / best;
-        self.recall += grades.iter().filter(|grade| **grade > 0).count() as f64 / relevant as f64;
-        self.reciprocal_rank += grades.iter().position(|grade| *grade > 0).map_or(0.0, |rank| 1.0 / (rank + 1) as f64);
-        self.queries += 1;
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-    fn mean(self) -> Self {
-        let n = self.queries.max(1) as f64;
-        Self {
-            ndcg: self.ndcg / n,
-            recall: self.recall / n,
-            reciprocal_rank: self.reciprocal_rank / n,
-            queries: self.queries,
-        }
-    }
 }

@@ -1,0 +1,164 @@
+//! The keyword arm: which terms a query asks for, which articles have them, and how well.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::{
+    SearchRequest, bm25,
+    query::{self, Parsed},
+    store,
+};
+use crate::{auth::Roles, db::TenantTx};
+
+/// Most articles that the arm contributes.
+const LIMIT: usize = 100;
+/// What a completion of the last word counts, and a synonym, beside a word that was typed.
+const ADDED_WEIGHT: f64 = 0.7;
+/// An identifier lifts the articles that have it only while they are few: up to this share of the language's articles, or
+/// [`FEW`].
+const RARE_SHARE: f64 = 0.01;
+/// See [`RARE_SHARE`].
+const FEW: i64 = 10;
+
+/// What the arm found, and what it takes to score other articles for the same query.
+#[derive(Debug, Default)]
+pub(super) struct Keyword {
+    /// The best articles, and how they score.
+    pub(super) found: HashMap<Uuid, Match>,
+    /// The stemmed words that matched, for marking them.
+    pub(super) lexemes: HashSet<String>,
+    /// For the passages of each language that articles are written in.
+    pub(super) phrase: Option<String>,
+    terms: Vec<bm25::Term>,
+    totals: HashMap<String, bm25::Totals>,
+    identifiers: Vec<i32>,
+}
+
+/// How an article matches the words of a query.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Match {
+    pub(super) score: bm25::Score,
+    /// It has an identifier of the query.
+    pub(super) has_identifier: bool,
+}
+
+impl Keyword {
+    /// Asks for the words of a query.
+    pub(super) async fn search(
+        tx: &mut TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        parsed: &Parsed,
+    ) -> Result<Self, sqlx::Error> {
+        let totals = store::totals(tx).await?;
+        let mut rows = store::terms(tx, &parsed.words).await?;
+        if let Some(beginning) = unknown_last_word(parsed, &rows) {
+            rows.extend(store::completions(tx, beginning).await?);
+        }
+        rows.extend(store::synonyms(tx, &parsed.words).await?);
+        let phrase = match parsed.phrases.as_slice() {
+            [] => None,
+            phrases => Some(store::phrase(tx, phrases).await?),
+        };
+        let mut keyword = Self { phrase, totals, ..Self::default() };
+        keyword.add_terms(&rows, parsed);
+        let driving = query::driving_terms(&keyword.terms);
+        if driving.is_empty() {
+            return Ok(keyword);
+        }
+        let every = keyword.conjunction(&rows, &driving);
+        let documents =
+            store::keyword_candidates(tx, roles, request, &driving, every.as_deref(), keyword.phrase.as_deref())
+                .await?;
+        let mut found: Vec<(Uuid, Match)> = documents.iter().map(|d| (d.article_id, keyword.judge(d))).collect();
+        found.sort_by(|(a, x), (b, y)| {
+            let by_score = y.score.article.total_cmp(&x.score.article);
+            y.has_identifier.cmp(&x.has_identifier).then(by_score).then_with(|| a.cmp(b))
+        });
+        found.truncate(LIMIT);
+        keyword.found = found.into_iter().collect();
+        Ok(keyword)
+    }
+
+    /// How articles match that another arm found.
+    pub(super) async fn judge_others(
+        &self,
+        tx: &mut TenantTx,
+        articles: &[Uuid],
+    ) -> Result<HashMap<Uuid, Match>, sqlx::Error> {
+        if self.terms.is_empty() || articles.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let documents = store::documents(tx, articles).await?;
+        Ok(documents.iter().map(|document| (document.article_id, self.judge(document))).collect())
+    }
+
+    fn judge(&self, row: &store::DocumentRow) -> Match {
+        let totals = self.totals.get(&row.language).copied().unwrap_or_default();
+        let document = row.document();
+        Match {
+            score: bm25::score(&document, &self.terms, &totals),
+            has_identifier: self.identifiers.iter().any(|id| document.occurrences(*id) != (0, 0)),
+        }
+    }
+
+    fn add_terms(&mut self, rows: &[store::TermRow], parsed: &Parsed) {
+        let mut seen = HashSet::new();
+        let rows: Vec<&store::TermRow> = rows.iter().filter(|row| seen.insert(row.id)).collect();
+        // A word is as common as its stems in all languages are together.
+        let mut article_counts: HashMap<i16, i64> = HashMap::new();
+        for (place, row) in rows.iter().filter_map(|row| Some((row.place?, row))) {
+            *article_counts.entry(place).or_default() += i64::from(row.article_count);
+        }
+        for (index, row) in rows.iter().enumerate() {
+            let own_count = i64::from(row.article_count);
+            let term = match row.place {
+                Some(place) => bm25::Term {
+                    id: row.id,
+                    article_count: article_counts.get(&place).copied().unwrap_or(own_count),
+                    concept: index + 1,
+                    weight: 1.0,
+                },
+                // Completions are one concept: an article is not better for having many words that begin alike.
+                None => bm25::Term {
+                    id: row.id,
+                    article_count: own_count,
+                    concept: if row.is_completion { 0 } else { index + 1 },
+                    weight: ADDED_WEIGHT,
+                },
+            };
+            let articles = self.totals.get(&row.language).map_or(0, |totals| totals.articles);
+            if row.place.is_some() && parsed.identifiers.contains(&row.lexeme) && own_count <= rare(articles) {
+                self.identifiers.push(row.id);
+            }
+            self.lexemes.insert(row.lexeme.clone());
+            self.terms.push(term);
+        }
+        self.terms.sort_by_key(|term| (term.article_count, term.id));
+    }
+
+    /// All typed words together, of the language that has most of them.
+    fn conjunction(&self, rows: &[store::TermRow], driving: &[i32]) -> Option<Vec<i32>> {
+        let mut by_language: HashMap<&str, HashSet<i32>> = HashMap::new();
+        for row in rows {
+            by_language.entry(&row.language).or_default().insert(row.id);
+        }
+        let ids = by_language.into_iter().max_by_key(|(language, ids)| (ids.len(), *language)).map(|(_, ids)| ids)?;
+        let terms: Vec<bm25::Term> = self.terms.iter().copied().filter(|term| ids.contains(&term.id)).collect();
+        query::conjunction(&terms, driving)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts stay far below 2^52")]
+fn rare(articles: i64) -> i64 {
+    FEW.max((articles as f64 * RARE_SHARE) as i64)
+}
+
+/// The last word of a query that is still being typed, when no article has a word that is written like it. Nobody types so
+/// many words that some had to be left out.
+fn unknown_last_word<'a>(parsed: &'a Parsed, rows: &[store::TermRow]) -> Option<&'a str> {
+    let word = parsed.unfinished.as_deref().filter(|word| word.chars().count() >= 2)?;
+    let is_known = rows.iter().any(|row| row.is_last) || rows.len() == query::MAX_TERMS;
+    (!is_known).then_some(word)
+}
