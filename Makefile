@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test torture lint fmt sqlx relevance bench-queue
+.PHONY: help up down reset status test torture lint fmt sqlx relevance bench-queue bench-search
 
 LOCAL := python3 deploy/local/local.py
 
@@ -49,3 +49,7 @@ comma := ,
 bench-queue: ## Measure the queue beside others, in tables (QUICK=1, BACKLOGS=, WORKERS=, PEERS=, BENCH=)
 	@PEERS="$(PEERS)" $(LOCAL) test --durable -- tests/bench/queue/run.sh --backlogs "$(BACKLOGS)" --workers "$(WORKERS)" \
 		$(if $(QUICK),--runs 1 --window 20000 --seconds 4) $(BENCH)
+
+bench-search: ## Measure search beside the limit that its parts set, on help centers made of DATA=folder (SIZES=, BENCH=)
+	@test -n "$(DATA)" || { echo 'Say where the help centers are: make bench-search DATA=folder' >&2; exit 2; }
+	@$(LOCAL) test --durable -- tests/bench/search/run.sh "$(DATA)" $(if $(SIZES),--sizes "$(SIZES)") $(BENCH)

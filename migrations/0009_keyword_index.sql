@@ -6,6 +6,29 @@ drop function search_semantic_candidates(text[], text, vector, uuid[], text[], t
 drop table search_documents, search_terms, search_totals;
 drop function count_search_documents, refuse_update;
 
+-- The filters of a search request, beside visibility. Null: not asked for. Two functions of plain values: the first becomes part
+-- of the query that calls it, and the other is not called without tags.
+drop function article_passes_filters(articles, uuid[], text[], text, text);
+create function article_passes_filters(
+    category_id uuid, difficulty text, locale text, wanted_categories uuid[], wanted_difficulty text, wanted_locale text
+) returns boolean language sql immutable parallel safe
+    return (wanted_categories is null or category_id = any (wanted_categories))
+       and (wanted_difficulty is null or difficulty = wanted_difficulty)
+       and (wanted_locale is null or locale = wanted_locale);
+create function article_has_tag(tenant uuid, article uuid, wanted_tags text[]) returns boolean
+    language sql stable parallel safe
+    return exists (select from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+                   where at.tenant_id = tenant and at.article_id = article and t.slug = any (wanted_tags));
+
+-- The same formula, written so that it becomes part of the query that calls it.
+create or replace function wilson_lower_bound(positive bigint, negative bigint) returns float8
+    language sql immutable parallel safe
+    return case when positive + negative = 0 then 0::float8 else
+        (positive::float8 / (positive + negative) + 1.9208 / (positive + negative)::float8
+         - 1.96 * sqrt(((positive::float8 / (positive + negative)) * (negative::float8 / (positive + negative))
+                        + 0.9604 / (positive + negative)::float8) / (positive + negative)::float8))
+        / (1 + 3.8416 / (positive + negative)::float8) end;
+
 -- What stems and stop words an article of this locale has: the primary subtag of a language that PostgreSQL can stem, or
 -- `simple`. Scripts that are written without spaces are cut into words before they come here (shared/src/knowledge/words.rs).
 create function search_language(locale text) returns text
@@ -149,9 +172,9 @@ call protect_tenant_table('search_terms');
 call protect_tenant_table('search_totals');
 grant select, insert, update, delete on search_documents, search_terms, search_totals to helpcenter_app;
 
--- Candidates of the keyword arm: articles that the caller may see with any of `wanted_terms`, at most so many of those with
--- one in the title, of those with all of `every_term`, and of the others. `wanted_phrase`: only articles with a passage that
--- matches it, when it is given.
+-- Candidates of the keyword arm: articles that the caller may see with any of `wanted_terms`. `are_many`: there may be more
+-- than are returned; then at most so many of those with a term in the title, of those with all of `every_term`, and of the
+-- others. `wanted_phrase`: only articles with a passage that matches it, when it is given.
 --
 -- SECURITY DEFINER, because under row-level security the planner may not use the GIN indexes (`&&` and `@@` are not
 -- leakproof): the tenant of the transaction and the visibility rule are therefore *inside* the function, and its owner reads
@@ -160,83 +183,123 @@ create policy search on search_documents for select to helpcenter_search using (
 grant select on search_documents to helpcenter_search;
 
 create function search_keyword_candidates(
-    caller_roles text[], wanted_terms integer[], every_term integer[], wanted_phrase tsquery,
+    caller_roles text[], wanted_terms integer[], every_term integer[], are_many boolean, wanted_phrase tsquery,
     wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text, candidate_limit integer
 ) returns table (article_id uuid, language text, terms bytea, title_length integer, body_length integer)
-    language sql stable security definer set search_path = pg_catalog, public, pg_temp parallel safe
-begin atomic
-    with tenant (id) as materialized (select current_setting('app.tenant_id')::uuid),
-    found (article_id) as (
-        (select d.article_id from tenant
-         join search_documents d on d.tenant_id = tenant.id
+    language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp parallel safe as $$
+#variable_conflict use_column
+declare
+    tenant uuid := current_setting('app.tenant_id')::uuid;
+begin
+    if not are_many then
+        return query
+        select d.article_id, d.language, d.terms, d.title_length, d.body_length
+        from search_documents d
+        join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
+        where d.tenant_id = tenant and d.term_ids && wanted_terms
+          and article_is_visible(a.status, a.target_roles, caller_roles)
+          and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                     wanted_categories, wanted_difficulty, wanted_locale)
+          and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+          and (wanted_phrase is null or exists (
+               select from passages p
+               where p.tenant_id = d.tenant_id and p.article_id = d.article_id and p.tsv @@ wanted_phrase))
+        limit candidate_limit;
+        return;
+    end if;
+    return query
+    with found (article_id) as (
+        (select d.article_id from search_documents d
          join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
-         where d.title_term_ids && wanted_terms
+         where d.tenant_id = tenant and d.title_term_ids && wanted_terms
            and article_is_visible(a.status, a.target_roles, caller_roles)
-           and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                      wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
          limit candidate_limit)
         union
-        (select d.article_id from tenant
-         join search_documents d on d.tenant_id = tenant.id
+        (select d.article_id from search_documents d
          join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
-         where d.term_ids @> every_term
+         where d.tenant_id = tenant and d.term_ids @> every_term
            and article_is_visible(a.status, a.target_roles, caller_roles)
-           and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                      wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
          limit candidate_limit)
         union
-        (select d.article_id from tenant
-         join search_documents d on d.tenant_id = tenant.id
+        (select d.article_id from search_documents d
          join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
-         where d.term_ids && wanted_terms
+         where d.tenant_id = tenant and d.term_ids && wanted_terms
            and article_is_visible(a.status, a.target_roles, caller_roles)
-           and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                      wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
          limit candidate_limit))
     select d.article_id, d.language, d.terms, d.title_length, d.body_length
-    from tenant
-    join found on true
-    join search_documents d on d.tenant_id = tenant.id and d.article_id = found.article_id
+    from found
+    join search_documents d on d.tenant_id = tenant and d.article_id = found.article_id
     where wanted_phrase is null or exists (
         select from passages p where p.tenant_id = d.tenant_id and p.article_id = d.article_id and p.tsv @@ wanted_phrase);
-end;
+end
+$$;
 
--- Candidates of the semantic arm: the articles of the nearest visible passages. `exact`: compare all of them, which is
--- faster and complete where the caller sees few; otherwise through the HNSW index, scanned iteratively so that filters do
--- not starve it.
+drop index passages_article_index;
+create index passages_article_index on passages (tenant_id, article_id, ordinal);
+
+-- Candidates of the semantic arm: the articles of the 200 nearest visible passages, with the similarity of the nearest of the
+-- body's and of the title's; null: not among them. `exact`: compare all of them, which is faster and complete where the
+-- caller sees few; otherwise through the HNSW index, scanned iteratively so that filters do not starve it. Without sorting, or
+-- else a plan for any vector would compare all of them as well.
 create function search_semantic_candidates(
     caller_roles text[], model_name text, query_embedding vector(384),
-    wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text,
-    candidate_limit integer, exact boolean
-) returns setof uuid
+    wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text, exact boolean
+) returns table (
+    article_id uuid, body float8, title float8, language text, terms bytea, title_length integer, body_length integer)
     language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp
-    set hnsw.iterative_scan = 'relaxed_order' set hnsw.ef_search = 200 set hnsw.max_scan_tuples = 40000 as $$
+    set hnsw.iterative_scan = 'relaxed_order' set hnsw.ef_search = 300 set hnsw.max_scan_tuples = 40000
+    set enable_sort = off as $$
+#variable_conflict use_column
 declare
     tenant uuid := current_setting('app.tenant_id')::uuid;
 begin
     if exact then
         return query
-        select distinct nearest.article_id from (
-            select p.article_id
-            from passage_embeddings e
-            join passages p on p.tenant_id = e.tenant_id and p.id = e.passage_id
-            join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
-            where e.tenant_id = tenant and e.model = model_name
-              and article_is_visible(a.status, a.target_roles, caller_roles)
-              and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
-            order by (e.embedding <=> query_embedding) + 0 -- an expression, so that the index is not used
-            limit candidate_limit
-        ) nearest;
+        select near.*, d.language, d.terms, d.title_length, d.body_length from (
+            select nearest.article_id, max(similarity) filter (where ordinal > 0), max(similarity) filter (where ordinal = 0)
+            from (
+                select p.article_id, p.ordinal, 1 - (e.embedding <=> query_embedding) as similarity
+                from passage_embeddings e
+                join passages p on p.tenant_id = e.tenant_id and p.id = e.passage_id
+                join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+                where e.tenant_id = tenant and e.model = model_name
+                  and article_is_visible(a.status, a.target_roles, caller_roles)
+                  and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                             wanted_categories, wanted_difficulty, wanted_locale)
+                  and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+                order by similarity desc -- an expression, so that the index is not used
+                limit 200
+            ) nearest group by nearest.article_id
+        ) near (article_id, body, title)
+        left join search_documents d on d.tenant_id = tenant and d.article_id = near.article_id;
     else
         return query
-        select distinct nearest.article_id from (
-            select p.article_id
-            from passage_embeddings e
-            join passages p on p.tenant_id = e.tenant_id and p.id = e.passage_id
-            join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
-            where e.tenant_id = tenant and e.model = model_name
-              and article_is_visible(a.status, a.target_roles, caller_roles)
-              and article_passes_filters(a, wanted_categories, wanted_tags, wanted_difficulty, wanted_locale)
-            order by e.embedding <=> query_embedding
-            limit candidate_limit
-        ) nearest;
+        select near.*, d.language, d.terms, d.title_length, d.body_length from (
+            select nearest.article_id, max(similarity) filter (where ordinal > 0), max(similarity) filter (where ordinal = 0)
+            from (
+                select p.article_id, p.ordinal, 1 - (e.embedding <=> query_embedding) as similarity
+                from passage_embeddings e
+                join passages p on p.tenant_id = e.tenant_id and p.id = e.passage_id
+                join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+                where e.tenant_id = tenant and e.model = model_name
+                  and article_is_visible(a.status, a.target_roles, caller_roles)
+                  and article_passes_filters(a.category_id, a.difficulty, a.locale,
+                                             wanted_categories, wanted_difficulty, wanted_locale)
+                  and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+                order by e.embedding <=> query_embedding
+                limit 200
+            ) nearest group by nearest.article_id
+        ) near (article_id, body, title)
+        left join search_documents d on d.tenant_id = tenant and d.article_id = near.article_id;
     end if;
 end
 $$;
@@ -263,8 +326,8 @@ begin
     -- The new owner of a function needs the right to create in its schema at that moment only.
     grant create on schema public to helpcenter_search;
     foreach f in array array[
-        'search_keyword_candidates(text[], integer[], integer[], tsquery, uuid[], text[], text, text, integer)'::regprocedure,
-        'search_semantic_candidates(text[], text, vector, uuid[], text[], text, text, integer, boolean)'::regprocedure,
+        'search_keyword_candidates(text[], integer[], integer[], boolean, tsquery, uuid[], text[], text, text, integer)'::regprocedure,
+        'search_semantic_candidates(text[], text, vector, uuid[], text[], text, text, boolean)'::regprocedure,
         'search_title_candidates(text[], integer[], integer[], integer)'::regprocedure
     ] loop
         execute format('revoke execute on function %s from public', f);

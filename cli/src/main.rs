@@ -43,6 +43,8 @@ enum Command {
     SyncDocumentation(sync::SyncArguments),
     /// Show how far a tenant's articles are indexed.
     IndexStatus(index::StatusArguments),
+    /// Have what search knows made anew, by jobs, while it is searched.
+    RebuildIndexes(index::RebuildArguments),
     /// Look after the queues.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -117,6 +119,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::SeedDemo => demo::seed(&database, json).await?,
         Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
+        Command::RebuildIndexes(arguments) => index::rebuild(&database, arguments, json).await?,
         Command::Jobs(command) => jobs::run(&database, command, json).await?,
         Command::Schedule => schedule::show(&database, json).await?,
         Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,

@@ -111,6 +111,24 @@ def overview() -> Rows:
             ),
             relay_lag(),
         ],
+        "Search": [
+            graph(
+                "Behind, by meaning",
+                "Age of the oldest published change that search by meaning does not know yet; 0 when it knows all. Search by "
+                "words knows every change at once.",
+                {"lag": "max(helpcenter_index_lag_seconds)"},
+                "s",
+                width=12,
+                limit=1800,
+            ),
+            graph(
+                "Articles that wait to be embedded",
+                "Published changes of articles that search by meaning does not know yet, given up ones among them.",
+                {"articles": "max(helpcenter_index_waiting_articles)"},
+                "short",
+                width=12,
+            ),
+        ],
         "Processes": [
             graph(
                 "Processor",

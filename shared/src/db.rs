@@ -61,6 +61,9 @@ impl Database {
             ("statement_timeout", timeout.as_str()),
             ("idle_in_transaction_session_timeout", "60000"),
             ("client_min_messages", "warning"),
+            // Queries here take milliseconds, which compiling them takes many of, and indexes lie in memory or on an SSD.
+            ("jit", "off"),
+            ("random_page_cost", "1.1"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)

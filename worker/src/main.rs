@@ -6,6 +6,7 @@ use shared::{
     config::{DatabaseConfig, EmbeddingConfig, QueueConfig, TelemetryConfig, WorkerConfig},
     db::Database,
     embedding,
+    knowledge::lag,
     queue::{QueueStore, worker::Worker},
     telemetry::{self, health, shutdown},
 };
@@ -33,11 +34,13 @@ async fn main() -> anyhow::Result<()> {
     let probes_stop = CancellationToken::new();
     let probes =
         tokio::spawn(health::serve(probes, health.detail("queues", move || asked.status()), probes_stop.clone()));
+    let lag = tokio::spawn(lag::watch(database.clone(), probes_stop.clone()));
     tracing::info!(model, metrics = %telemetry.address, "worker.started");
 
     let ran = worker.run(shutdown.stop, shutdown.at_once).await;
     probes_stop.cancel();
     probes.await?;
+    lag.await?;
     database.close().await;
     traces.finish().await;
     Ok(ran?)

@@ -45,9 +45,9 @@ pub(crate) struct BulkBody {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobStarted {
     /// Its progress and result are at `url`.
-    job_id: Uuid,
+    pub(super) job_id: Uuid,
     /// Address of the job.
-    url: String,
+    pub(super) url: String,
 }
 
 /// Publishes, archives, moves or tags many articles. The job's result says how many were changed, were as wanted already, and

@@ -11,6 +11,7 @@ mod job_events;
 mod jobs;
 mod paging;
 mod queues;
+mod reindex;
 mod revisions;
 mod search;
 mod search_admin;
@@ -28,6 +29,7 @@ pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLi
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
 pub(crate) use paging::{after, next_cursor};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
+pub(crate) use reindex::ReindexBody;
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
 pub(crate) use search::{
     CategoryFacet, ClickBody, Completions, Facet, SearchBody, SearchFacets, SearchResponse, SearchResult, TitleLine,
@@ -58,6 +60,7 @@ pub(crate) mod described {
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
+        reindex::__path_start as __path_reindex,
         revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
         search::{__path_click, __path_complete, __path_search},
         search_admin::{
@@ -175,6 +178,7 @@ pub fn table() -> Vec<Endpoint> {
         delete("/api/v2/help-center/admin/synonyms/{id}/",         Admin,  || web::to(search_admin::delete_synonyms)),
         get("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pins)),
         put("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pin)),
+        post("/api/v2/help-center/admin/reindex/",                 Admin,  || web::to(reindex::start)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
         post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),

@@ -120,14 +120,14 @@ pub(crate) struct SearchFacets {
 pub(crate) struct CategoryFacet {
     slug: String,
     name: String,
-    count: usize,
+    count: i64,
 }
 
 /// A value and how many articles with it were found.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Facet {
     value: String,
-    count: usize,
+    count: i64,
 }
 
 /// What somebody has typed so far.
@@ -370,10 +370,10 @@ fn result(hit: &Hit, paths: &HashMap<Uuid, Vec<Crumb>>) -> SearchResult {
 
 /// A category that is not in the tree is one that the caller does not see.
 fn facets(facets: &Facets, tree: &[CategoryNode]) -> SearchFacets {
-    let counted = |values: &[(String, usize)]| {
+    let counted = |values: &[(String, i64)]| {
         values.iter().map(|(value, count)| Facet { value: value.clone(), count: *count }).collect()
     };
-    let category = |(id, count): &(Uuid, usize)| {
+    let category = |(id, count): &(Uuid, i64)| {
         let node = knowledge::category_by_id(tree, *id)?;
         Some(CategoryFacet { slug: node.slug.clone(), name: node.name.clone(), count: *count })
     };

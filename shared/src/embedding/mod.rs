@@ -89,7 +89,8 @@ pub fn from_config(config: &EmbeddingConfig) -> Result<Arc<dyn Embedder>, EmbedE
 pub struct ModelId(String);
 
 impl ModelId {
-    fn new(name: &str, version: &str) -> Self {
+    /// Of an embedder of one's own.
+    pub fn new(name: &str, version: &str) -> Self {
         Self(format!("{name}@{version}"))
     }
 }

@@ -50,9 +50,35 @@ pub async fn embed_article(
         let vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector::from(v.into_vec())).collect();
         let mut tx = database.tenant(tenant).await?;
         store::insert_embeddings(&mut tx, &ids, &model, &vectors).await?;
+        if store::serving_model(&mut tx).await?.is_none() {
+            store::serve_model(&mut tx, &model).await?;
+        }
         tx.commit().await?;
         embedded += ids.len();
     }
+}
+
+/// How many vectors are deleted between two commits.
+const DELETED_AT_ONCE: i64 = 5_000;
+
+/// Lets searches use the vectors of a model once every passage has one, and deletes those of others then. Until then the
+/// others go on serving. Whether searches use another model now than before.
+pub async fn switch_model(database: &Database, tenant: TenantId, model: &str) -> Result<bool, sqlx::Error> {
+    let mut tx = database.tenant(tenant).await?;
+    let serving = store::serving_model(&mut tx).await?;
+    let is_serving = serving.as_deref() == Some(model) || store::serve_model(&mut tx, model).await?;
+    tx.commit().await?;
+    if is_serving {
+        loop {
+            let mut tx = database.tenant(tenant).await?;
+            let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
+            tx.commit().await?;
+            if deleted == 0 {
+                break;
+            }
+        }
+    }
+    Ok(is_serving && serving.is_some_and(|serving| serving != model))
 }
 
 /// What reconciliation found and had repaired.
@@ -62,9 +88,11 @@ pub struct Reconciled {
     pub reindexed: usize,
     /// Articles for which an embedding job was missing.
     pub enqueued: usize,
+    /// Searches use another model's vectors from now on.
+    pub switched: bool,
 }
 
-/// Repairs drift: articles whose passages are not of the revision that readers see, and passages without an embedding for
+/// Switches to a new model once it has caught up, and repairs drift: articles whose passages are not of the revision that readers see, and passages without an embedding for
 /// which no job is open. A job that became a dead letter within a day is left to a human.
 pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Result<Reconciled, sqlx::Error> {
     let mut found = Reconciled::default();
@@ -83,6 +111,7 @@ pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Re
         found.enqueued += 1;
     }
     tx.commit().await?;
+    found.switched = switch_model(database, tenant, model).await?;
     Ok(found)
 }
 

@@ -99,3 +99,51 @@ impl Job for BulkChange {
     const TIMEOUT: Duration = Duration::from_secs(3600);
     const MAX_ATTEMPTS: u32 = 5;
 }
+
+/// Makes anew what search knows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reindex {
+    /// Only of articles in this category and those below it.
+    pub category_id: Option<Uuid>,
+    /// Which part.
+    pub part: ReindexPart,
+    /// What was made after this needs no more.
+    pub requested_at: DateTime<Utc>,
+}
+
+/// A part of what search knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReindexPart {
+    /// Words and vectors.
+    #[default]
+    All,
+    /// The vectors alone.
+    Embeddings,
+    /// The words alone.
+    FullText,
+}
+
+impl ReindexPart {
+    /// Whether words are indexed.
+    pub fn has_words(self) -> bool {
+        self != Self::Embeddings
+    }
+
+    /// Whether vectors are computed.
+    pub fn has_vectors(self) -> bool {
+        self != Self::FullText
+    }
+}
+
+impl Job for Reindex {
+    const NAME: &'static str = "reindex";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+    const MAX_ATTEMPTS: u32 = 10;
+
+    fn unique_key(&self) -> Option<String> {
+        let extent = self.category_id.map_or_else(String::new, |id| id.to_string());
+        Some(format!("{extent} {:?}", self.part))
+    }
+}

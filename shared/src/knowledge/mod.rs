@@ -14,8 +14,10 @@ pub mod feedback;
 pub mod import;
 mod index;
 mod jobs;
+pub mod lag;
 mod locale;
 mod read;
+pub mod reindex;
 pub mod slug;
 mod store;
 pub mod taxonomy;
@@ -24,7 +26,7 @@ pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
-pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings};
+pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart};
 pub use locale::Locale;
 pub(crate) use read::helpful_ratio;
 pub use read::{

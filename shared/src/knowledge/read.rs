@@ -96,7 +96,8 @@ pub async fn articles(
                   a.not_helpful_count, a.published_at as "published_at!", a.updated_at
            from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
            where a.tenant_id = $1 and article_is_visible(a.status, a.target_roles, $2)
-             and article_passes_filters(a, $3, $4, $5, $6)
+             and article_passes_filters(a.category_id, a.difficulty, a.locale, $3, $5, $6)
+             and ($4::text[] is null or article_has_tag(a.tenant_id, a.id, $4))
              and ($7::timestamptz is null
                   or (case when $10 then a.updated_at else a.published_at end, a.id) < ($7, $8::uuid))
            order by case when $10 then a.updated_at else a.published_at end desc, a.id desc limit $9"#,

@@ -1,11 +1,13 @@
 //! The SQL of writing and indexing articles. Reading is in `read.rs`.
 
+use chrono::{DateTime, Utc};
 use pgvector::Vector;
 use uuid::Uuid;
 
 use super::{
     article::{ArticleProperties, ArticleText},
     embed::IndexStatus,
+    jobs::Reindex,
 };
 use crate::db::TenantTx;
 
@@ -57,6 +59,192 @@ pub(super) async fn insert_embeddings(
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// The time, by the database.
+pub(super) async fn now(tx: &mut TenantTx) -> Result<DateTime<Utc>, sqlx::Error> {
+    sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(tx.connection()).await
+}
+
+/// How many published articles of the job's extent are to be indexed, and how many there are.
+pub(super) async fn count_to_index(tx: &mut TenantTx, job: &Reindex) -> Result<(u64, u64), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let counted = sqlx::query!(
+        r#"select count(*) filter (where d.indexed_at is null or d.indexed_at < $3) as "left!", count(*) as "all!"
+           from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
+           where a.tenant_id = $1 and a.status = 'PUBLISHED'
+             and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))"#,
+        tenant,
+        job.category_id,
+        job.requested_at
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((counted.left.cast_unsigned(), counted.all.cast_unsigned()))
+}
+
+/// The next articles to index after this one.
+pub(super) async fn articles_to_index(
+    tx: &mut TenantTx,
+    job: &Reindex,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select a.id from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
+         where a.tenant_id = $1 and a.status = 'PUBLISHED' and a.id > $4
+           and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+           and (d.indexed_at is null or d.indexed_at < $3)
+         order by a.id limit $5",
+        tenant,
+        job.category_id,
+        job.requested_at,
+        after,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// How many articles of the job's extent have passages to embed, and how many have passages.
+pub(super) async fn count_to_embed(tx: &mut TenantTx, job: &Reindex, model: &str) -> Result<(u64, u64), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let counted = sqlx::query!(
+        r#"select count(*) filter (where is_left) as "left!", count(*) as "all!" from (
+               select bool_or(e.created_at is null or e.created_at < $3) as is_left
+               from passages p
+               join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+               left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
+               where p.tenant_id = $1 and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+               group by p.article_id) article"#,
+        tenant,
+        job.category_id,
+        job.requested_at,
+        model
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Ok((counted.left.cast_unsigned(), counted.all.cast_unsigned()))
+}
+
+/// The next articles with passages to embed after this one.
+pub(super) async fn articles_to_embed(
+    tx: &mut TenantTx,
+    job: &Reindex,
+    model: &str,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        "select p.article_id from passages p
+         join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+         left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
+         where p.tenant_id = $1 and p.article_id > $5 and (e.created_at is null or e.created_at < $3)
+           and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+         group by p.article_id order by p.article_id limit $6",
+        tenant,
+        job.category_id,
+        job.requested_at,
+        model,
+        after,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// The passages of an article that have no vector of the model, or one from before.
+pub(super) async fn passages_to_embed(
+    tx: &mut TenantTx,
+    article: Uuid,
+    model: &str,
+    since: DateTime<Utc>,
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        "select p.id, p.context from passages p
+         left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $3
+         where p.tenant_id = $1 and p.article_id = $2 and (e.created_at is null or e.created_at < $4) order by p.ordinal",
+        tenant,
+        article,
+        model,
+        since
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.context)).collect())
+}
+
+/// Stores embeddings of passages that still exist, in place of those of before.
+pub(super) async fn replace_embeddings(
+    tx: &mut TenantTx,
+    passages: &[Uuid],
+    model: &str,
+    embeddings: &[Vector],
+) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query(
+        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
+         select $1, p.id, $3, new.embedding
+         from unnest($2::uuid[], $4::vector[]) as new (passage_id, embedding)
+         join passages p on p.tenant_id = $1 and p.id = new.passage_id
+         for key share of p
+         on conflict (tenant_id, passage_id, model) do update
+         set embedding = excluded.embedding, created_at = clock_timestamp()",
+    )
+    .bind(tenant)
+    .bind(passages)
+    .bind(model)
+    .bind(embeddings) // unchecked, because the checked macros know no arrays of vectors
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The model whose vectors searches use.
+pub(super) async fn serving_model(tx: &mut TenantTx) -> Result<Option<String>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let model = sqlx::query_scalar!("select model from search_versions where tenant_id = $1", tenant)
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(model.flatten())
+}
+
+/// Lets searches use the vectors of a model, if none serves yet or every passage has one of it. Whether they do so now.
+pub(super) async fn serve_model(tx: &mut TenantTx, model: &str) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let served = sqlx::query!(
+        "insert into search_versions as v (tenant_id, model) values ($1, $2)
+         on conflict (tenant_id) do update set model = $2, version = v.version + 1
+         where v.model is null
+            or v.model <> $2 and not exists (
+                select from passages p where p.tenant_id = $1 and not exists (
+                    select from passage_embeddings e
+                    where e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $2))",
+        tenant,
+        model
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(served.rows_affected() > 0)
+}
+
+/// Deletes vectors of other models than this, at most so many; returns how many.
+pub(super) async fn delete_other_embeddings(tx: &mut TenantTx, model: &str, limit: i64) -> Result<u64, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let deleted = sqlx::query!(
+        "delete from passage_embeddings where (tenant_id, passage_id, model) in (
+             select tenant_id, passage_id, model from passage_embeddings
+             where tenant_id = $1 and model <> $2 limit $3)",
+        tenant,
+        model,
+        limit
+    )
+    .execute(tx.connection())
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// Published articles whose passages are missing or of another revision than readers see, and unpublished ones that still

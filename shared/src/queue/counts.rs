@@ -1,6 +1,6 @@
 //! Counting jobs where they are kept: for people, and for the metrics.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use serde::Serialize;
 
@@ -66,6 +66,14 @@ pub async fn counts(database: &Database) -> Result<Vec<OutboxCounts>, sqlx::Erro
     // Of queues that only another release has.
     counts.extend(found.into_values());
     Ok(counts)
+}
+
+/// How many jobs of a type have not ended well yet, those that were given up among them, and how old the oldest is.
+pub(crate) async fn oldest<J: super::Job>(database: &Database) -> Result<(i64, Duration), sqlx::Error> {
+    let asking =
+        sqlx::query!(r#"select jobs as "jobs!", oldest_seconds as "seconds!" from outbox_oldest($1)"#, J::NAME);
+    let row = database.ask(async |connection| asking.fetch_one(connection).await).await?;
+    Ok((row.jobs, Duration::from_secs_f64(row.seconds.max(0.0))))
 }
 
 /// What is wrong with a queue.

@@ -28,6 +28,7 @@ use std::{fmt, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+pub(crate) use counts::oldest;
 pub use counts::{OutboxCounts, counts};
 pub(crate) use outbox::CHANNEL;
 pub use outbox::{enqueue, enqueue_all, enqueue_at};

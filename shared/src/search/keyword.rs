@@ -13,6 +13,8 @@ use crate::{auth::Roles, db::TenantTx};
 
 /// Most articles that the arm contributes.
 const LIMIT: usize = 100;
+/// How many of them, the best, are compared with the query by meaning, too.
+const COMPARED: usize = 50;
 /// What a completion of the last word counts, and a synonym, beside a word that was typed.
 const ADDED_WEIGHT: f64 = 0.7;
 /// An identifier lifts the articles that have it only while they are few: up to this share of the language's articles, or
@@ -26,6 +28,8 @@ const FEW: i64 = 10;
 pub(super) struct Keyword {
     /// The best articles, and how they score.
     pub(super) found: HashMap<Uuid, Match>,
+    /// The best of these, which are compared with the query by meaning as well.
+    pub(super) compared: HashSet<Uuid>,
     /// The stemmed words that matched, for marking them.
     pub(super) lexemes: HashSet<String>,
     /// For the passages of each language that articles are written in.
@@ -50,18 +54,20 @@ impl Keyword {
         roles: &Roles,
         request: &SearchRequest,
         parsed: &Parsed,
+        has_synonyms: bool,
     ) -> Result<Self, sqlx::Error> {
-        let totals = store::totals(tx).await?;
         let mut rows = store::terms(tx, &parsed.words).await?;
         if let Some(beginning) = unknown_last_word(parsed, &rows) {
             rows.extend(store::completions(tx, beginning).await?);
         }
-        rows.extend(store::synonyms(tx, &parsed.words).await?);
+        if has_synonyms {
+            rows.extend(store::synonyms(tx, &parsed.words).await?);
+        }
         let phrase = match parsed.phrases.as_slice() {
             [] => None,
             phrases => Some(store::phrase(tx, phrases).await?),
         };
-        let mut keyword = Self { phrase, totals, ..Self::default() };
+        let mut keyword = Self { phrase, ..Self::default() };
         keyword.add_terms(&rows, parsed);
         let driving = query::driving_terms(&keyword.terms);
         if driving.is_empty() {
@@ -77,24 +83,13 @@ impl Keyword {
             y.has_identifier.cmp(&x.has_identifier).then(by_score).then_with(|| a.cmp(b))
         });
         found.truncate(LIMIT);
+        keyword.compared = found.iter().take(COMPARED).map(|(id, _)| *id).collect();
         keyword.found = found.into_iter().collect();
         Ok(keyword)
     }
 
-    /// How articles match that another arm found.
-    pub(super) async fn judge_others(
-        &self,
-        tx: &mut TenantTx,
-        articles: &[Uuid],
-    ) -> Result<HashMap<Uuid, Match>, sqlx::Error> {
-        if self.terms.is_empty() || articles.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let documents = store::documents(tx, articles).await?;
-        Ok(documents.iter().map(|document| (document.article_id, self.judge(document))).collect())
-    }
-
-    fn judge(&self, row: &store::DocumentRow) -> Match {
+    /// How an article matches that another arm found.
+    pub(super) fn judge(&self, row: &store::DocumentRow) -> Match {
         let totals = self.totals.get(&row.language).copied().unwrap_or_default();
         let document = row.document();
         Match {
@@ -128,8 +123,8 @@ impl Keyword {
                     weight: ADDED_WEIGHT,
                 },
             };
-            let articles = self.totals.get(&row.language).map_or(0, |totals| totals.articles);
-            if row.place.is_some() && parsed.identifiers.contains(&row.lexeme) && own_count <= rare(articles) {
+            let totals = self.totals.entry(row.language.clone()).or_insert_with(|| row.totals());
+            if row.place.is_some() && parsed.identifiers.contains(&row.lexeme) && own_count <= rare(totals.articles) {
                 self.identifiers.push(row.id);
             }
             self.lexemes.insert(row.lexeme.clone());

@@ -34,6 +34,7 @@ use uuid::Uuid;
 
 pub use query::{Query, QueryError};
 pub use rank::Candidate;
+use store::State;
 pub use suggest::{Suggestions, TitleSuggestion, complete};
 
 use crate::{
@@ -108,13 +109,13 @@ pub struct SearchOutcome {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facets {
     /// By category.
-    pub categories: Vec<(Uuid, usize)>,
+    pub categories: Vec<(Uuid, i64)>,
     /// By slug of the tag.
-    pub tags: Vec<(String, usize)>,
+    pub tags: Vec<(String, i64)>,
     /// By difficulty.
-    pub difficulties: Vec<(String, usize)>,
+    pub difficulties: Vec<(String, i64)>,
     /// By language.
-    pub locales: Vec<(String, usize)>,
+    pub locales: Vec<(String, i64)>,
 }
 
 /// A found article.
@@ -152,7 +153,7 @@ pub struct Hit {
 #[derive(Clone)]
 pub struct Search {
     database: Database,
-    embedder: Option<Arc<dyn Embedder>>,
+    embedders: Vec<Arc<dyn Embedder>>,
     /// How many passages callers may see, about: it decides only how the nearest of them are found.
     visible: Cache<Asked, i64>,
     /// Answers, each with the version of the index that it was made of.
@@ -183,11 +184,12 @@ const KEPT_ANSWERS: u64 = 2_000;
 const KEPT_ESTIMATES: u64 = 10_000;
 
 impl Search {
-    /// Without an embedder, words alone decide.
-    pub fn new(database: Database, embedder: Option<Arc<dyn Embedder>>) -> Self {
+    /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
+    /// any, words alone decide.
+    pub fn new(database: Database, embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Self {
         let visible = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
-        Self { database, embedder, visible, answers }
+        Self { database, embedders: embedders.into_iter().collect(), visible, answers }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has
@@ -199,21 +201,27 @@ impl Search {
         request: &SearchRequest,
     ) -> Result<Arc<SearchOutcome>, sqlx::Error> {
         let mut tx = self.database.tenant(tenant).await?;
-        let version = store::version(&mut tx).await?;
+        let state = store::state(&mut tx, &request.query.normalised()).await?;
         let asked = Asked::new(tenant, roles, request.clone());
-        if let Some((_, outcome)) = self.answers.get(&asked).await.filter(|(known, _)| *known == version) {
+        if let Some((_, outcome)) = self.answers.get(&asked).await.filter(|(known, _)| *known == state.version) {
             return Ok(outcome);
         }
-        let outcome = Arc::new(self.answer(tx, roles, request).await?);
+        let outcome = Arc::new(self.answer(tx, roles, request, &state).await?);
         // What half of search answered is not worth keeping.
         if outcome.degraded.is_empty() {
-            self.answers.insert(asked, (version, Arc::clone(&outcome))).await;
+            self.answers.insert(asked, (state.version, Arc::clone(&outcome))).await;
         }
         Ok(outcome)
     }
 
-    async fn answer(&self, tx: TenantTx, roles: &Roles, request: &SearchRequest) -> Result<SearchOutcome, sqlx::Error> {
-        let mut ranked = self.rank(tx, roles, request).await?;
+    async fn answer(
+        &self,
+        tx: TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        state: &State,
+    ) -> Result<SearchOutcome, sqlx::Error> {
+        let mut ranked = self.rank(tx, roles, request, state).await?;
         let tx = &mut ranked.tx;
         let page = &ranked.candidates[..ranked.candidates.len().min(request.limit)];
         let ids: Vec<Uuid> = page.iter().map(|candidate| candidate.article_id).collect();
@@ -222,7 +230,8 @@ impl Search {
         let rows = store::hits(tx, &ids, &lexemes, query).await?;
         let mut rows: HashMap<Uuid, store::HitRow> = rows.into_iter().map(|row| (row.id, row)).collect();
         let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked.lexemes))).collect();
-        let suggestions = suggest::related(tx, roles, &request.query).await?;
+        let suggestions =
+            if state.has_refinements { suggest::related(tx, roles, &request.query).await? } else { Vec::new() };
         let no_word_matches = !ranked.candidates.iter().any(|candidate| candidate.evidence.by_keyword);
         let did_you_mean = if no_word_matches { suggest::did_you_mean(tx, roles, request).await? } else { None };
         Ok(SearchOutcome {
@@ -242,13 +251,19 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
     ) -> Result<Vec<Candidate>, sqlx::Error> {
-        let tx = self.database.tenant(tenant).await?;
-        Ok(self.rank(tx, roles, request).await?.candidates)
+        let mut tx = self.database.tenant(tenant).await?;
+        let state = store::state(&mut tx, &request.query.normalised()).await?;
+        Ok(self.rank(tx, roles, request, &state).await?.candidates)
     }
 
-    /// The query's vector with the name of its model; `None`, when the model is not available in time.
-    async fn embed(&self, query: &str) -> Option<(String, Vector)> {
-        let embedder = self.embedder.as_deref()?;
+    /// The query's vector with the name of its model: of the one that serves, or of the first where none does yet. `None`, when
+    /// the model is not available in time.
+    async fn embed(&self, query: &str, model: Option<&str>) -> Option<(String, Vector)> {
+        let serves = |embedder: &&Arc<dyn Embedder>| model.is_none_or(|model| embedder.model().as_ref() == model);
+        let Some(embedder) = self.embedders.iter().find(serves) else {
+            tracing::warn!(model, "search.semantic_arm_down: there is no such model here");
+            return None;
+        };
         let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed(vec![query.to_owned()])).await {
             Ok(Ok(vectors)) => vectors.into_iter().next().map(Embedding::into_vec),
             Ok(Err(error)) => {

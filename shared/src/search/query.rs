@@ -1,6 +1,6 @@
 //! The query as people type it, and what of it is looked for.
 
-use std::{ops::Not as _, str::FromStr};
+use std::str::FromStr;
 
 use super::bm25::Term;
 use crate::knowledge::{folded, identifiers, words};
@@ -13,7 +13,7 @@ pub(super) const MAX_LENGTH: usize = 500;
 pub(super) const MAX_TERMS: usize = 64;
 /// How many articles the choosing words may match in all before commoner words stop adding candidates. Scoring costs time
 /// for each candidate, and an article that matches only the commonest words of a query is not what was looked for.
-const CANDIDATE_BUDGET: i64 = 1_000;
+pub(super) const CANDIDATE_BUDGET: i64 = 600;
 
 /// A query of 2 to 500 characters, any Unicode.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -128,11 +128,12 @@ pub(super) fn driving_terms(terms: &[Term]) -> Vec<i32> {
         .collect()
 }
 
-/// All words of the query together, where not each of them chooses candidates; only terms of one language meet in an article.
+/// All words of the query together, where the choosing ones match more articles than are looked at; only terms of one language
+/// meet in an article.
 pub(super) fn conjunction(terms: &[Term], driving: &[i32]) -> Option<Vec<i32>> {
-    let every: Vec<i32> = terms.iter().filter(|term| term.weight >= 1.0).map(|term| term.id).collect();
-    let is_needed = every.iter().any(|id| driving.contains(id).not()) && every.len() > 1;
-    is_needed.then_some(every)
+    let matched: i64 = terms.iter().filter(|term| driving.contains(&term.id)).map(|term| term.article_count).sum();
+    let every = terms.iter().filter(|term| term.weight >= 1.0).map(|term| term.id);
+    (matched > CANDIDATE_BUDGET).then(|| every.collect())
 }
 
 #[cfg(test)]
@@ -172,7 +173,7 @@ mod tests {
     fn the_rarest_words_choose_and_one_always_does() {
         let term = |(id, article_count)| Term { id, article_count, concept: 0, weight: 1.0 };
         let terms = |counts: &[i64]| (0..).zip(counts.iter().copied()).map(term).collect::<Vec<_>>();
-        assert_eq!(driving_terms(&terms(&[3, 50, 900, 5_000])), [0, 1, 2]);
+        assert_eq!(driving_terms(&terms(&[3, 50, 500, 5_000])), [0, 1, 2]);
         assert_eq!(driving_terms(&terms(&[5_000, 6_000])), [0]);
         assert_eq!(driving_terms(&terms(&[])), Vec::<i32>::new());
         assert_eq!(conjunction(&terms(&[5_000, 6_000]), &[0]), Some(vec![0, 1]));

@@ -10,16 +10,16 @@ use uuid::Uuid;
 
 use super::{
     Asked, Facets, Search, SearchRequest,
-    fusion::{self, Evidence},
+    fusion::{self, Evidence, Similarity},
     keyword::Keyword,
     query::Query,
-    store,
+    store::{self, Near, Nearest, State},
 };
 use crate::{auth::Roles, db::TenantTx};
 
 /// Where the caller sees fewer passages than this, all of them are compared: faster than the HNSW index under filters, and
 /// complete.
-const EXACT_BELOW: i64 = 5_000;
+const EXACT_BELOW: i64 = 2_500;
 /// What an article in another language than the asker's scores, beside one in theirs.
 const OTHER_LANGUAGE: f64 = 0.7;
 /// How far quality can lift an article: only among those that fit about equally well.
@@ -53,16 +53,18 @@ impl Search {
         mut tx: TenantTx,
         roles: &Roles,
         request: &SearchRequest,
+        state: &State,
     ) -> Result<Ranked, sqlx::Error> {
         let parsed = request.query.parse();
-        let (embedding, keyword) =
-            tokio::join!(self.embed(request.query.as_str()), Keyword::search(&mut tx, roles, request, &parsed));
+        let (embedding, keyword) = tokio::join!(
+            self.embed(request.query.as_str(), state.model.as_deref()),
+            Keyword::search(&mut tx, roles, request, &parsed, state.has_synonyms)
+        );
         let keyword = keyword?;
         let semantic = match &embedding {
             // What is quoted must be there: the words decide alone which articles are candidates.
             Some((model, vector)) if keyword.phrase.is_none() => {
-                let exact = self.visible_passages(&mut tx, roles, request).await? < EXACT_BELOW;
-                store::semantic_candidates(&mut tx, roles, request, model, vector, exact).await?
+                self.near(&mut tx, roles, request, model, vector).await?
             }
             _ => Vec::new(),
         };
@@ -72,25 +74,24 @@ impl Search {
             entry.by_keyword = true;
             entry.set_match(found.score, found.has_identifier);
         }
-        let others: Vec<Uuid> = semantic.iter().copied().filter(|id| !keyword.found.contains_key(id)).collect();
-        let judged = keyword.judge_others(&mut tx, &others).await?;
-        for id in &semantic {
-            let entry = evidence.entry(*id).or_default();
+        for Nearest { near, document } in &semantic {
+            let entry = evidence.entry(near.article_id).or_default();
             entry.by_meaning = true;
-            if let Some(found) = judged.get(id) {
+            if let Some(document) = document.as_ref().filter(|_| !entry.by_keyword) {
+                let found = keyword.judge(document);
                 entry.set_match(found.score, found.has_identifier);
             }
         }
         if let Some((model, vector)) = &embedding {
-            let ids: Vec<Uuid> = evidence.keys().copied().collect();
-            for (id, similarity) in store::similarities(&mut tx, &ids, model, vector).await? {
+            for (id, similarity) in similarities(&mut tx, semantic, &keyword.compared, model, vector).await? {
                 evidence.entry(id).or_default().similarity = Some(similarity);
             }
         }
         let fused = fusion::fuse(evidence.into_iter().collect(), &fusion::Weights::default());
         let mut candidates: Vec<Candidate> =
             fused.into_iter().map(|(article_id, evidence, score)| Candidate { article_id, evidence, score }).collect();
-        let pinned = store::pins(&mut tx, roles, &request.query.normalised()).await?;
+        let pinned =
+            if state.has_pins { store::pins(&mut tx, roles, &request.query.normalised()).await? } else { Vec::new() };
         if !request.has_filters() {
             let found: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
             candidates.extend(pinned.iter().filter(|id| !found.contains(id)).map(|id| Candidate {
@@ -105,8 +106,35 @@ impl Search {
         settle(&mut candidates, &facts, request.language.as_deref());
         // A stable sort: the others keep their order.
         candidates.sort_by_key(|c| pinned.iter().position(|id| *id == c.article_id).unwrap_or(usize::MAX));
-        let facets = facets(&candidates, &facts);
+        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
+        let facets = Facets { tags: store::tag_counts(&mut tx, &ids).await?, ..facets(&candidates, &facts) };
         Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, embedding })
+    }
+
+    /// The articles of the 200 passages nearest to a vector of this model, of those that the caller may see and that pass the
+    /// filters of the request; in no order.
+    pub async fn nearest(
+        &self,
+        tx: &mut TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        model: &str,
+        vector: &Vector,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let near = self.near(tx, roles, request, model, vector).await?;
+        Ok(near.into_iter().map(|found| found.near.article_id).collect())
+    }
+
+    async fn near(
+        &self,
+        tx: &mut TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        model: &str,
+        vector: &Vector,
+    ) -> Result<Vec<Nearest>, sqlx::Error> {
+        let exact = self.visible_passages(tx, roles, request).await? < EXACT_BELOW;
+        store::semantic_candidates(tx, roles, request, model, vector, exact).await
     }
 
     /// How many passages the caller may see, as far as it is known: it changes how they are searched and never which.
@@ -125,6 +153,39 @@ impl Search {
         self.visible.insert(audience, passages).await;
         Ok(passages)
     }
+}
+
+/// The similarities of what the semantic arm has found and of others: what is known already, and the rest.
+async fn similarities(
+    tx: &mut TenantTx,
+    semantic: Vec<Nearest>,
+    others: &HashSet<Uuid>,
+    model: &str,
+    vector: &Vector,
+) -> Result<HashMap<Uuid, Similarity>, sqlx::Error> {
+    let mut known: HashMap<Uuid, Near> =
+        semantic.into_iter().map(|found| (found.near.article_id, found.near)).collect();
+    let (mut articles, mut titles) = (Vec::new(), Vec::new());
+    articles.extend(others.iter().filter(|id| !known.contains_key(id)));
+    for near in known.values() {
+        match near {
+            // The nearest passage of an article is among the nearest of all when any of its passages is.
+            Near { body: Some(_), title: Some(_), .. } => {}
+            Near { body: Some(_), title: None, .. } => titles.push(near.article_id),
+            Near { body: None, .. } => articles.push(near.article_id),
+        }
+    }
+    for found in store::similarities(tx, &articles, &titles, model, vector).await? {
+        let entry = known.entry(found.article_id).or_insert(Near { body: None, title: None, ..found });
+        entry.body = entry.body.or(found.body);
+        entry.title = entry.title.or(found.title);
+    }
+    let similarity = |(id, near): (Uuid, Near)| {
+        // While an article is half embedded, one stands in for the other.
+        let body = near.body.or(near.title)?;
+        Some((id, Similarity { body, title: near.title.unwrap_or(body) }))
+    };
+    Ok(known.into_iter().filter_map(similarity).collect())
 }
 
 /// Puts candidates in their final order: quality among near-ties, the asker's language before others, and of several
@@ -166,18 +227,18 @@ fn facets(candidates: &[Candidate], facts: &HashMap<Uuid, store::Facts>) -> Face
     let found = || candidates.iter().filter_map(|candidate| facts.get(&candidate.article_id));
     Facets {
         categories: counted(found().filter_map(|facts| facts.category_id)),
-        tags: counted(found().flat_map(|facts| facts.tags.iter().cloned())),
+        tags: Vec::new(),
         difficulties: counted(found().map(|facts| facts.difficulty.clone())),
         locales: counted(found().map(|facts| facts.locale.clone())),
     }
 }
 
-fn counted<T: Eq + Hash + Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<(T, usize)> {
-    let mut counts: HashMap<T, usize> = HashMap::new();
+fn counted<T: Eq + Hash + Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<(T, i64)> {
+    let mut counts: HashMap<T, i64> = HashMap::new();
     for value in values {
         *counts.entry(value).or_default() += 1;
     }
-    let mut counts: Vec<(T, usize)> = counts.into_iter().collect();
+    let mut counts: Vec<(T, i64)> = counts.into_iter().collect();
     counts.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
     counts
 }
@@ -196,7 +257,6 @@ mod tests {
             view_count,
             helpfulness: 0.0,
             age_days: 0.0,
-            tags: Vec::new(),
         }
     }
 

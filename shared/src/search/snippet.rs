@@ -69,6 +69,17 @@ struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     fn of((text, begins_word): (&'a str, bool), lexemes: &HashSet<String>, stemmer: Option<&Stemmer>) -> Self {
         let mut chunk = Self { text, begins_word, lexeme: None, marked: Vec::new() };
+        let plain = letters(text);
+        if text[plain.clone()].bytes().all(|b| b.is_ascii_alphabetic()) {
+            // Nearly every word of most languages: nothing to be cut or folded.
+            let lower = text[plain.clone()].to_ascii_lowercase();
+            let lexeme = stemmer.map_or_else(|| lower.clone(), |stemmer| stemmer.stem(&lower).into_owned());
+            if lexemes.contains(&lexeme) {
+                chunk.marked.push(plain);
+                chunk.lexeme = Some(lexeme);
+            }
+            return chunk;
+        }
         let mut from = 0;
         for word in words(text).split(' ').filter(|word| !word.is_empty()) {
             let place = text[from..].find(word).map(|at| from + at..from + at + word.len());

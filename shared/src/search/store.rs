@@ -1,17 +1,13 @@
 //! The SQL of search. Every candidate comes out of a function that applies tenant, visibility and filters itself.
 
-use std::collections::HashMap;
-
 use pgvector::Vector;
 use uuid::Uuid;
 
-use super::{SearchRequest, bm25, fusion::Similarity, query::MAX_TERMS};
+use super::{SearchRequest, bm25, query::MAX_TERMS};
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
-/// Most candidates of each way of the keyword arm, before they are scored.
+/// Most candidates of each way of the keyword arm, before they are scored: all, unless a single word matches more.
 const KEYWORD_CANDIDATES: i32 = 1_000;
-/// How many nearest passages the semantic arm looks at; several may be of one article.
-const NEAREST_PASSAGES: i32 = 200;
 /// Most words that a beginning is completed to.
 const COMPLETIONS: i64 = 20;
 
@@ -29,6 +25,24 @@ pub(super) struct TermRow {
     pub(super) is_last: bool,
     /// It begins like the last word of the query.
     pub(super) is_completion: bool,
+    /// How many articles there are in all languages, …
+    all_articles: i64,
+    /// … how many of this language, and how many words in their titles and bodies.
+    articles: i64,
+    title_length: i64,
+    body_length: i64,
+}
+
+impl TermRow {
+    /// The sums over the articles of its language.
+    pub(super) fn totals(&self) -> bm25::Totals {
+        bm25::Totals {
+            all_articles: self.all_articles,
+            articles: self.articles,
+            title_length: self.title_length,
+            body_length: self.body_length,
+        }
+    }
 }
 
 /// The terms of the query that occur at all, rarest first, by the stems of every language that the tenant has articles in.
@@ -40,7 +54,8 @@ pub(super) async fn terms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>
         TermRow,
         r#"select t.id, t.language, t.lexeme, t.article_count, asked.positions[1] as place,
                   t.lexeme = any (tsvector_to_array(to_tsvector(search_configuration(t.language), $3))) as "is_last!",
-                  false as "is_completion!"
+                  false as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from search_totals s
            cross join lateral unnest(to_tsvector(search_configuration(s.language), $2)) as asked
            join search_terms t on t.tenant_id = s.tenant_id and t.language = s.language and t.lexeme = asked.lexeme
@@ -61,9 +76,12 @@ pub(super) async fn completions(tx: &mut TenantTx, beginning: &str) -> Result<Ve
     let pattern = format!("{}%", escaped(beginning));
     sqlx::query_as!(
         TermRow,
-        r#"select id, language, lexeme, article_count, null::smallint as place, false as "is_last!", true as "is_completion!"
-           from search_terms where tenant_id = $1 and word like $2 and article_count > 0
-           order by article_count desc, lexeme limit $3"#,
+        r#"select t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!",
+                  true as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
+           from search_terms t join search_totals s on s.tenant_id = t.tenant_id and s.language = t.language
+           where t.tenant_id = $1 and t.word like $2 and t.article_count > 0
+           order by t.article_count desc, t.lexeme limit $3"#,
         tenant,
         pattern,
         COMPLETIONS
@@ -91,30 +109,6 @@ pub(super) async fn phrase(tx: &mut TenantTx, phrases: &[String]) -> Result<Stri
     Ok(query.unwrap_or_default())
 }
 
-/// The sums that BM25 needs, by language.
-pub(super) async fn totals(tx: &mut TenantTx) -> Result<HashMap<String, bm25::Totals>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
-        r#"select language, article_count, title_length, body_length, (sum(article_count) over ())::bigint as "all_articles!"
-           from search_totals where tenant_id = $1"#,
-        tenant
-    )
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| {
-            let totals = bm25::Totals {
-                all_articles: r.all_articles,
-                articles: r.article_count,
-                title_length: r.title_length,
-                body_length: r.body_length,
-            };
-            (r.language, totals)
-        })
-        .collect())
-}
-
 /// The terms of synonyms of words in the query, of those that stand there not themselves.
 pub(super) async fn synonyms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
@@ -126,7 +120,9 @@ pub(super) async fn synonyms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermR
                    where s.tenant_id = $1 and position(' ' || other || ' ' in asked.words) = 0
                      and exists (select from unnest(s.words) as word
                                  where position(' ' || word || ' ' in asked.words) > 0))
-           select distinct t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!", false as "is_completion!"
+           select distinct t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!",
+                  false as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from alternative
            cross join search_totals s
            cross join lateral unnest(to_tsvector(search_configuration(s.language), alternative.words)) as added
@@ -154,7 +150,8 @@ impl DocumentRow {
     }
 }
 
-/// Visible articles with any of the terms or with all of `every`, and with a passage that matches the phrase.
+/// Visible articles with any of the terms and with a passage that matches the phrase. `every`: the terms match more articles
+/// than are looked at; those with all of these are among them.
 pub(super) async fn keyword_candidates(
     tx: &mut TenantTx,
     roles: &Roles,
@@ -167,7 +164,7 @@ pub(super) async fn keyword_candidates(
         DocumentRow,
         r#"select article_id as "article_id!", language as "language!", terms as "terms!",
                   title_length as "title_length!", body_length as "body_length!"
-           from search_keyword_candidates($1, $2, $3, $4::text::tsquery, $5, $6, $7, $8, $9)"#,
+           from search_keyword_candidates($1, $2, $3, $3::integer[] is not null, $4::text::tsquery, $5, $6, $7, $8, $9)"#,
         roles.as_slice(),
         terms,
         every,
@@ -177,20 +174,6 @@ pub(super) async fn keyword_candidates(
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
         KEYWORD_CANDIDATES
-    )
-    .fetch_all(tx.connection())
-    .await
-}
-
-/// What the keyword arm knows of articles that were found already.
-pub(super) async fn documents(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<DocumentRow>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_as!(
-        DocumentRow,
-        "select article_id, language, terms, title_length, body_length
-         from search_documents where tenant_id = $1 and article_id = any ($2)",
-        tenant,
-        articles
     )
     .fetch_all(tx.connection())
     .await
@@ -207,7 +190,8 @@ pub(super) async fn visible_passages(
         r#"select coalesce(sum(d.passage_count), 0)::bigint as "passages!"
            from search_documents d join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
            where d.tenant_id = $1 and article_is_visible(a.status, a.target_roles, $2)
-             and article_passes_filters(a, $3, $4, $5, $6)"#,
+             and article_passes_filters(a.category_id, a.difficulty, a.locale, $3, $5, $6)
+             and ($4::text[] is null or article_has_tag(a.tenant_id, a.id, $4))"#,
         tenant,
         roles.as_slice(),
         request.categories.as_deref(),
@@ -219,6 +203,21 @@ pub(super) async fn visible_passages(
     .await
 }
 
+/// How near an article is to the query.
+pub(super) struct Near {
+    pub(super) article_id: Uuid,
+    /// Cosine similarity of the nearest passage. `None`: none is among those that were compared.
+    pub(super) body: Option<f64>,
+    /// Cosine similarity of the title. `None`: it is not.
+    pub(super) title: Option<f64>,
+}
+
+/// An article with passages among the nearest of all.
+pub(super) struct Nearest {
+    pub(super) near: Near,
+    pub(super) document: Option<DocumentRow>,
+}
+
 /// Visible articles with the passages nearest to the query.
 pub(super) async fn semantic_candidates(
     tx: &mut TenantTx,
@@ -227,9 +226,10 @@ pub(super) async fn semantic_candidates(
     model: &str,
     query: &Vector,
     exact: bool,
-) -> Result<Vec<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select id as "id!" from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9) as id"#,
+) -> Result<Vec<Nearest>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select article_id as "article_id!", body, title, language, terms, title_length, body_length
+           from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8)"#,
         roles.as_slice(),
         model,
         query as &Vector,
@@ -237,43 +237,49 @@ pub(super) async fn semantic_candidates(
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
-        NEAREST_PASSAGES,
         exact
     )
     .fetch_all(tx.connection())
-    .await
+    .await?;
+    let document = |article_id, language: Option<_>, terms: Option<_>, title: Option<_>, body: Option<_>| {
+        Some(DocumentRow { article_id, language: language?, terms: terms?, title_length: title?, body_length: body? })
+    };
+    Ok(rows
+        .into_iter()
+        .map(|r| Nearest {
+            near: Near { article_id: r.article_id, body: r.body, title: r.title },
+            document: document(r.article_id, r.language, r.terms, r.title_length, r.body_length),
+        })
+        .collect())
 }
 
-/// Cosine similarities of the query with the given articles, where they are embedded.
+/// Cosine similarities of the query with all of `articles`, and with the titles alone of `titles`, where they are embedded.
 pub(super) async fn similarities(
     tx: &mut TenantTx,
     articles: &[Uuid],
+    titles: &[Uuid],
     model: &str,
     query: &Vector,
-) -> Result<HashMap<Uuid, Similarity>, sqlx::Error> {
+) -> Result<Vec<Near>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query!(
-        r#"select p.article_id,
-                  max(1 - (e.embedding <=> $4)) filter (where p.ordinal > 0) as body,
-                  max(1 - (e.embedding <=> $4)) filter (where p.ordinal = 0) as title
-           from passages p
-           join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $3
-           where p.tenant_id = $1 and p.article_id = any ($2) group by p.article_id"#,
+    sqlx::query_as!(
+        Near,
+        r#"select p.article_id as "article_id!",
+                  max(1 - (e.embedding <=> $5)) filter (where p.ordinal > 0) as body,
+                  max(1 - (e.embedding <=> $5)) filter (where p.ordinal = 0) as title
+           from (select id, article_id, ordinal from passages where tenant_id = $1 and article_id = any ($2)
+                 union all
+                 select id, article_id, ordinal from passages where tenant_id = $1 and article_id = any ($3) and ordinal = 0) p
+           join passage_embeddings e on e.tenant_id = $1 and e.passage_id = p.id and e.model = $4
+           group by p.article_id"#,
         tenant,
         articles,
+        titles,
         model,
         query as &Vector
     )
     .fetch_all(tx.connection())
-    .await?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|r| {
-            // While an article is half embedded, one stands in for the other.
-            let body = r.body.or(r.title)?;
-            Some((r.article_id, Similarity { body, title: r.title.unwrap_or(body) }))
-        })
-        .collect())
+    .await
 }
 
 /// What an article is, beside its text.
@@ -288,8 +294,6 @@ pub(super) struct Facts {
     pub(super) helpfulness: f64,
     /// Days since its text was changed or reviewed.
     pub(super) age_days: f64,
-    /// Slugs of its tags.
-    pub(super) tags: Vec<String>,
 }
 
 pub(super) async fn facts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<Facts>, sqlx::Error> {
@@ -299,15 +303,28 @@ pub(super) async fn facts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<Fa
         r#"select a.id, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
                   wilson_lower_bound(a.helpful_count, a.not_helpful_count) as "helpfulness!",
                   (extract(epoch from now() - greatest(a.published_at, a.updated_at, a.last_reviewed_at)) / 86400)::float8
-                      as "age_days!",
-                  array(select t.slug from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
-                        where at.tenant_id = a.tenant_id and at.article_id = a.id) as "tags!"
+                      as "age_days!"
            from articles a where a.tenant_id = $1 and a.id = any ($2)"#,
         tenant,
         articles
     )
     .fetch_all(tx.connection())
     .await
+}
+
+/// How many of the articles have each tag, by its slug, most first.
+pub(super) async fn tag_counts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r#"select t.slug, count(*) as "articles!"
+           from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
+           where at.tenant_id = $1 and at.article_id = any ($2) group by t.slug order by count(*) desc, t.slug"#,
+        tenant,
+        articles
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.slug, row.articles)).collect())
 }
 
 /// What a page shows of an article, with the passage that fits the query best.
@@ -402,7 +419,7 @@ pub(super) async fn is_visible_term(
     term: i32,
 ) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar!(
-        r#"select exists (select from search_keyword_candidates($1, $2, null, null, $3, $4, $5, $6, 1)) as "visible!""#,
+        r#"select exists (select from search_keyword_candidates($1, $2, null, false, null, $3, $4, $5, $6, 1)) as "visible!""#,
         roles.as_slice(),
         &[term],
         request.categories.as_deref(),
@@ -516,11 +533,35 @@ pub(super) async fn pins(tx: &mut TenantTx, roles: &Roles, normalised: &str) -> 
     .await
 }
 
-/// What an answer that is kept is compared with: raised by every change that can change what a search finds.
-pub(super) async fn version(tx: &mut TenantTx) -> Result<i64, sqlx::Error> {
+/// The state of a tenant's index.
+#[derive(Default)]
+pub(super) struct State {
+    /// What an answer that is kept is compared with: raised by every change that can change what a search finds.
+    pub(super) version: i64,
+    /// The model whose vectors are searched. `None`: none are there.
+    pub(super) model: Option<String>,
+    /// What need not be asked for where there is none: synonyms at all, …
+    pub(super) has_synonyms: bool,
+    /// … articles that are pinned to the query, …
+    pub(super) has_pins: bool,
+    /// … and searches that went on from the same query.
+    pub(super) has_refinements: bool,
+}
+
+pub(super) async fn state(tx: &mut TenantTx, normalised: &str) -> Result<State, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let version = sqlx::query_scalar!("select version from search_versions where tenant_id = $1", tenant)
-        .fetch_optional(tx.connection())
-        .await?;
-    Ok(version.unwrap_or(0))
+    let state = sqlx::query_as!(
+        State,
+        r#"select version, model,
+                  exists (select from synonyms where tenant_id = $1) as "has_synonyms!",
+                  exists (select from search_pins where tenant_id = $1 and query = $2) as "has_pins!",
+                  exists (select from searches s join searches later on later.tenant_id = s.tenant_id and later.refines = s.id
+                          where s.tenant_id = $1 and s.normalised = $2) as "has_refinements!"
+           from search_versions where tenant_id = $1"#,
+        tenant,
+        normalised
+    )
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(state.unwrap_or_default())
 }

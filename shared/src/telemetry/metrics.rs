@@ -1,8 +1,8 @@
 //! Metrics of this process, and their text form for Prometheus.
 
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, TextEncoder, core::Collector,
+    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, TextEncoder, core::Collector,
 };
 
 /// Tells which release runs.
@@ -31,6 +31,11 @@ pub fn gauge(name: &str, help: &str) -> IntGauge {
 /// A gauge for each combination of labels.
 pub fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(IntGaugeVec::new(Opts::new(name, help), labels), name)
+}
+
+/// A gauge of real numbers, without labels.
+pub fn float_gauge(name: &str, help: &str) -> Gauge {
+    registered(Gauge::new(name, help), name)
 }
 
 /// A gauge of real numbers for each combination of labels.

@@ -310,6 +310,7 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/synonyms/"
         | "/api/v2/help-center/admin/synonyms/{id}/"
         | "/api/v2/help-center/admin/search-pins/"
+        | "/api/v2/help-center/admin/reindex/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
         | "/api/v2/help-center/admin/jobs/{id}/"
@@ -597,6 +598,7 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("kind", json!("OUTDATED")),
         ("session_id", json!("a session of its own")),
         ("position", json!(1)),
+        ("part", json!("all")),
         ("terms", json!(["a", "b"])),
         ("query", json!("page")),
     ]);
@@ -1128,6 +1130,7 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
         ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/") => return None,
         (_, "search/") => json!({ "query": "page" }),
         (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
+        (_, "admin/reindex/") => json!({ "part": "all" }),
         (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
         (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
         (_, "articles/{id}/vote/") => json!({ "helpful": true }),

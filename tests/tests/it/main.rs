@@ -11,6 +11,7 @@ mod logs;
 mod openapi;
 mod processes;
 mod queue;
+mod reindex;
 mod search;
 mod search_history;
 mod search_words;

@@ -113,13 +113,13 @@ const RULES: &[Rule] = &[
                         'finished_jobs_trim(text,interval,integer,integer)', 'outbox_cancelled(uuid[])',
                         'outbox_counts()', 'outbox_fail(uuid,uuid,text,timestamp with time zone)',
                         'outbox_finish(uuid[],uuid[],text[],jsonb[])', 'outbox_forget_relayed()',
-                        'outbox_hand_back(uuid[],uuid)', 'outbox_progress(uuid[],uuid[],bigint[],bigint[])',
+                        'outbox_hand_back(uuid[],uuid)', 'outbox_oldest(text)', 'outbox_progress(uuid[],uuid[],bigint[],bigint[])',
                         'outbox_relay(text,integer)',
                         'outbox_relayed_page(text,uuid,interval,integer)', 'outbox_start(uuid[],uuid)',
                         'outbox_troubles()',
                         'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint,text)',
-                        'search_keyword_candidates(text[],integer[],integer[],tsquery,uuid[],text[],text,text,integer)',
-                        'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,integer,boolean)',
+                        'search_keyword_candidates(text[],integer[],integer[],boolean,tsquery,uuid[],text[],text,text,integer)',
+                        'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,boolean)',
                         'search_title_candidates(text[],integer[],integer[],integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
                       on existing = listed
@@ -675,12 +675,12 @@ async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only()
     let tenants = [filled_tenant(&db, "acme").await, filled_tenant(&db, "globex").await];
     let calls = [
         "select article_id from search_keyword_candidates(
-             '{}', (select array_agg(id) from search_terms), null, null, null, null, null, null, 10)",
+             '{}', (select array_agg(id) from search_terms), null, false, null, null, null, null, null, 10)",
         "select search_title_candidates('{}', '{}', (select array_agg(id) from search_terms), 10)",
-        "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
-                                            null, null, null, null, 10, true)",
-        "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
-                                            null, null, null, null, 10, false)",
+        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
+                                            null, null, null, null, true)",
+        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
+                                            null, null, null, null, false)",
     ];
     for call in calls {
         for tenant in &tenants {
@@ -930,7 +930,7 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
         .await
         .unwrap();
     let wanted =
-        format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, 10, false)");
+        format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, false)");
     let found = sqlx::query(AssertSqlSafe(wanted)).fetch_all(tx.connection()).await.unwrap();
     assert_eq!(found.len(), 5);
 }

@@ -4,3 +4,4 @@ pub(crate) mod bulk_change;
 pub(crate) mod embed_article;
 pub(crate) mod publish_scheduled;
 pub(crate) mod reconcile_embeddings;
+pub(crate) mod reindex;

@@ -11,7 +11,7 @@ pub(crate) async fn run(context: Context, _: ReconcileEmbeddings, about: Run) ->
     let model = context.embedder.model().to_string();
     let found = embed::reconcile(&context.database, about.tenant, &model).await?;
     if found != embed::Reconciled::default() {
-        tracing::warn!(tenant = %about.tenant, reindexed = found.reindexed, enqueued = found.enqueued, "articles.reconciled");
+        tracing::warn!(tenant = %about.tenant, reindexed = found.reindexed, enqueued = found.enqueued, switched = found.switched, "articles.reconciled");
     }
     Ok(())
 }
