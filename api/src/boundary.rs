@@ -5,7 +5,7 @@ use std::{sync::LazyLock, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
-    body::{BoxBody, MessageBody},
+    body::{self, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method, StatusCode,
@@ -14,7 +14,9 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use prometheus::{HistogramVec, IntCounterVec};
+use sha2::{Digest as _, Sha256};
 use shared::telemetry::{
     metrics::{counters, histograms},
     traces,
@@ -140,6 +142,37 @@ pub async fn deadline(
         Ok(answer) => Ok(answer?.map_into_boxed_body()),
         Err(_) => Ok(ServiceResponse::from_err(ApiError::too_slow(limit), asked)),
     }
+}
+
+/// Gives an answer a tag that changes with it, and answers 304 without a body to who has it already (RFC 9110, 13.1.2).
+pub async fn tagged(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).cloned().collect();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let response = next.call(request).await?;
+    if !is_read || response.status() != StatusCode::OK {
+        return Ok(response.map_into_boxed_body());
+    }
+    let (request, response) = response.into_parts();
+    let (response, body) = response.into_parts();
+    let body = body::to_bytes(body).await.map_err(|error| {
+        let cause: Box<dyn std::error::Error> = error.into();
+        ApiError::internal(anyhow::anyhow!("{cause}"))
+    })?;
+    let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&Sha256::digest(&body)[..16]));
+    let is_known =
+        known.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|value| {
+            let value = value.trim();
+            value == "*" || value.strip_prefix("W/").unwrap_or(value) == tag
+        });
+    let mut response =
+        if is_known { HttpResponse::NotModified().finish() } else { response.set_body(body).map_into_boxed_body() };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(ServiceResponse::new(request, response))
 }
 
 /// Replaces an error's answer by one that the caller can use, and logs what is ours.

@@ -209,6 +209,10 @@ pub fn table() -> Vec<Endpoint> {
     ]
 }
 
+/// What readers ask for again and again has a tag …
+const READING: &str = "/api/v2/help-center/";
+/// … but not what staff asks for, which streams in part.
+const STAFF: &str = "/api/v2/help-center/admin/";
 /// Where bodies hold whole articles.
 const WRITING: &str = "/api/v2/help-center/admin/articles/";
 
@@ -237,7 +241,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         if path.starts_with(WRITING) {
             resource = resource.app_data(error::json_up_to(MAX_ARTICLE_BODY_BYTES));
         }
-        config.service(resource.wrap(from_fn(boundary::deadline)));
+        let resource = resource.wrap(from_fn(boundary::deadline));
+        if path.starts_with(READING) && !path.starts_with(STAFF) {
+            config.service(resource.wrap(from_fn(boundary::tagged)));
+        } else {
+            config.service(resource);
+        }
         if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
             config.service(web::resource(without_slash).to(add_slash));
         }

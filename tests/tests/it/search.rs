@@ -136,6 +136,46 @@ async fn filters_apply_before_the_limit() {
 }
 
 #[tokio::test]
+async fn what_a_reader_has_already_is_not_sent_again_until_it_changes() {
+    let (app, token) = start().await;
+    let get = async |path: &str, known: Option<&str>| {
+        let mut request = app.request(reqwest::Method::GET, path).bearer_auth(&token);
+        if let Some(known) = known {
+            request = request.header("if-none-match", known);
+        }
+        let response = request.send().await.unwrap();
+        let tag = response.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (response.status(), tag, response.text().await.unwrap())
+    };
+    for path in [
+        "/api/v2/help-center/articles/",
+        "/api/v2/help-center/articles/password/",
+        "/api/v2/help-center/categories/",
+        "/api/v2/help-center/search/suggestions/?q=pass",
+    ] {
+        let (status, tag, body) = get(path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        let tag = tag.unwrap();
+        for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+            assert_eq!(
+                get(path, Some(&known)).await,
+                (StatusCode::NOT_MODIFIED, Some(tag.clone()), String::new()),
+                "{path}"
+            );
+        }
+        assert_eq!(get(path, Some("\"other\"")).await, (StatusCode::OK, Some(tag.clone()), body), "{path}");
+    }
+    let path = "/api/v2/help-center/articles/password/";
+    let (_, tag, _) = get(path, None).await;
+    sqlx::query("update articles set view_count = view_count + 1").execute(&mut app.db.owner().await).await.unwrap();
+    let (status, newer, _) = get(path, tag.as_deref()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_ne!(newer, tag);
+    let (status, tag, _) = get("/api/v2/help-center/articles/none/", None).await;
+    assert_eq!((status, tag), (StatusCode::NOT_FOUND, None));
+}
+
+#[tokio::test]
 async fn what_means_nothing_finds_nothing() {
     let (app, token) = start().await;
     let found = search(&app, &token, json!({ "query": "qzxv wkjh pltr" })).await;
