@@ -32,7 +32,7 @@ pub(super) struct Keyword {
     pub(super) compared: HashSet<Uuid>,
     /// The stemmed words that matched, for marking them.
     pub(super) lexemes: HashSet<String>,
-    /// For the passages of each language that articles are written in.
+    /// What articles must have just so, as a `tsquery`.
     pub(super) phrase: Option<String>,
     terms: Vec<bm25::Term>,
     totals: HashMap<String, bm25::Totals>,
@@ -65,7 +65,7 @@ impl Keyword {
         }
         let phrase = match parsed.phrases.as_slice() {
             [] => None,
-            phrases => Some(store::phrase(tx, phrases).await?),
+            phrases => store::phrase(tx, phrases).await?,
         };
         let mut keyword = Self { phrase, ..Self::default() };
         keyword.add_terms(&rows, parsed);

@@ -90,10 +90,11 @@ pub(super) async fn completions(tx: &mut TenantTx, beginning: &str) -> Result<Ve
     .await
 }
 
-/// The query of passages that have all of the phrases, in the stems of any language that the tenant has articles in.
-pub(super) async fn phrase(tx: &mut TenantTx, phrases: &[String]) -> Result<String, sqlx::Error> {
+/// The query of passages that have all of the phrases, in the stems of any language that the tenant has articles in. `None`:
+/// none of them has a word that is indexed.
+pub(super) async fn phrase(tx: &mut TenantTx, phrases: &[String]) -> Result<Option<String>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let query = sqlx::query_scalar!(
+    sqlx::query_scalar!(
         r#"select string_agg('(' || in_language.query::text || ')', ' | ') from (
                select s.language,
                       string_agg('(' || phraseto_tsquery(search_configuration(s.language), phrase)::text || ')', ' & ') as query
@@ -105,8 +106,7 @@ pub(super) async fn phrase(tx: &mut TenantTx, phrases: &[String]) -> Result<Stri
         phrases
     )
     .fetch_one(tx.connection())
-    .await?;
-    Ok(query.unwrap_or_default())
+    .await
 }
 
 /// The terms of synonyms of words in the query, of those that stand there not themselves.

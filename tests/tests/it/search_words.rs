@@ -42,6 +42,11 @@ async fn what_is_quoted_must_occur_just_so() {
     let none = search(&app, &token, json!({ "query": "\"password reset\"" })).await;
     assert_eq!((&none["total"], &none["did_you_mean"]), (&json!(0), &json!("password reset")), "{none}");
     assert_eq!(app.search_titles(&token, "reset \"password").await.len(), 2, "an open quotation mark is none");
+    assert_eq!(
+        app.search_titles(&token, "\"the\" password").await.len(),
+        2,
+        "a phrase without a word that is indexed is none"
+    );
 }
 
 #[tokio::test]
