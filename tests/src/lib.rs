@@ -6,6 +6,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a harness fails the test that uses it")]
 
 pub mod fixture;
+pub mod judged;
 pub mod processes;
 pub mod proxy;
 pub mod torture;

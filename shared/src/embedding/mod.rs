@@ -31,6 +31,7 @@ mod local;
 use std::{fmt, sync::Arc};
 
 use futures::future::BoxFuture;
+use pgvector::HalfVector;
 
 use crate::config::{EmbeddingConfig, EmbeddingProvider};
 
@@ -114,8 +115,7 @@ pub struct Embedding(Box<[f32; DIMENSIONS]>);
 impl Embedding {
     /// Checks `values` and scales them to length 1.
     ///
-    /// Values that already have length 1 (within 1e-6) are kept bit for bit, so
-    /// a vector read back from the database equals the one that was stored.
+    /// Values that already have length 1 (within 1e-6) are kept bit for bit.
     ///
     /// # Errors
     ///
@@ -159,6 +159,12 @@ impl Embedding {
     pub fn into_vec(self) -> Vec<f32> {
         let values: Box<[f32]> = self.0;
         values.into_vec()
+    }
+
+    /// As PostgreSQL keeps it and compares it: in half precision, whose cosines are off by less than .001.
+    #[must_use]
+    pub fn to_half(&self) -> HalfVector {
+        HalfVector::from_f32_slice(self.as_slice())
     }
 
     /// Likeness of two vectors of the same model: -1 (opposite) to 1 (the same).

@@ -1,12 +1,12 @@
 //! Embedding passages, and finding those that are not.
 
-use pgvector::Vector;
+use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{index, jobs::EmbedArticle, store};
 use crate::{
     db::{Database, TenantTx},
-    embedding::{EmbedError, Embedder},
+    embedding::{EmbedError, Embedder, Embedding},
     queue,
     tenancy::TenantId,
 };
@@ -47,7 +47,7 @@ pub async fn embed_article(
         }
         let (ids, texts): (Vec<Uuid>, Vec<String>) = missing.into_iter().unzip();
         let vectors = embedder.embed(texts).await?;
-        let vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector::from(v.into_vec())).collect();
+        let vectors: Vec<HalfVector> = vectors.iter().map(Embedding::to_half).collect();
         let mut tx = database.tenant(tenant).await?;
         store::insert_embeddings(&mut tx, &ids, &model, &vectors).await?;
         if store::serving_model(&mut tx).await?.is_none() {

@@ -1,6 +1,6 @@
 //! Making anew what search knows, for a whole help center or a category, while it is searched.
 
-use pgvector::Vector;
+use pgvector::HalfVector;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     audit,
     db::{Database, TenantTx},
-    embedding::Embedder,
+    embedding::{Embedder, Embedding},
     queue::{self, JobId},
     tenancy::TenantId,
 };
@@ -134,7 +134,7 @@ impl Run<'_> {
         for batch in passages.chunks(BATCH) {
             let (ids, texts): (Vec<Uuid>, Vec<String>) = batch.iter().cloned().unzip();
             let vectors = self.embedder.embed(texts).await?;
-            let vectors: Vec<Vector> = vectors.into_iter().map(|v| Vector::from(v.into_vec())).collect();
+            let vectors: Vec<HalfVector> = vectors.iter().map(Embedding::to_half).collect();
             let mut tx = self.database.tenant(self.tenant).await?;
             store::replace_embeddings(&mut tx, &ids, model, &vectors).await?;
             tx.commit().await?;

@@ -1,7 +1,7 @@
 //! The SQL of writing and indexing articles. Reading is in `read.rs`.
 
 use chrono::{DateTime, Utc};
-use pgvector::Vector;
+use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{
@@ -41,13 +41,13 @@ pub(super) async fn insert_embeddings(
     tx: &mut TenantTx,
     passages: &[Uuid],
     model: &str,
-    embeddings: &[Vector],
+    embeddings: &[HalfVector],
 ) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query(
-        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
-         select $1, p.id, $3, new.embedding
-         from unnest($2::uuid[], $4::vector[]) as new (passage_id, embedding)
+        "insert into passage_embeddings (tenant_id, passage_id, article_id, ordinal, model, embedding)
+         select $1, p.id, p.article_id, p.ordinal, $3, new.embedding
+         from unnest($2::uuid[], $4::halfvec[]) as new (passage_id, embedding)
          join passages p on p.tenant_id = $1 and p.id = new.passage_id
          for key share of p
          on conflict do nothing",
@@ -182,13 +182,13 @@ pub(super) async fn replace_embeddings(
     tx: &mut TenantTx,
     passages: &[Uuid],
     model: &str,
-    embeddings: &[Vector],
+    embeddings: &[HalfVector],
 ) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query(
-        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
-         select $1, p.id, $3, new.embedding
-         from unnest($2::uuid[], $4::vector[]) as new (passage_id, embedding)
+        "insert into passage_embeddings (tenant_id, passage_id, article_id, ordinal, model, embedding)
+         select $1, p.id, p.article_id, p.ordinal, $3, new.embedding
+         from unnest($2::uuid[], $4::halfvec[]) as new (passage_id, embedding)
          join passages p on p.tenant_id = $1 and p.id = new.passage_id
          for key share of p
          on conflict (tenant_id, passage_id, model) do update

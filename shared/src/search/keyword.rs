@@ -14,7 +14,7 @@ use crate::{auth::Roles, db::TenantTx};
 /// Most articles that the arm contributes.
 const LIMIT: usize = 100;
 /// How many of them, the best, are compared with the query by meaning, too.
-const COMPARED: usize = 50;
+pub(super) const COMPARED: usize = 50;
 /// What a completion of the last word counts, and a synonym, beside a word that was typed.
 const ADDED_WEIGHT: f64 = 0.7;
 /// An identifier lifts the articles that have it only while they are few: up to this share of the language's articles, or
@@ -26,10 +26,8 @@ const FEW: i64 = 10;
 /// What the arm found, and what it takes to score other articles for the same query.
 #[derive(Debug, Default)]
 pub(super) struct Keyword {
-    /// The best articles, and how they score.
-    pub(super) found: HashMap<Uuid, Match>,
-    /// The best of these, which are compared with the query by meaning as well.
-    pub(super) compared: HashSet<Uuid>,
+    /// The best articles, the best first, and how they score.
+    pub(super) found: Vec<(Uuid, Match)>,
     /// The stemmed words that matched, for marking them.
     pub(super) lexemes: HashSet<String>,
     /// What articles must have just so, as a `tsquery`.
@@ -83,8 +81,7 @@ impl Keyword {
             y.has_identifier.cmp(&x.has_identifier).then(by_score).then_with(|| a.cmp(b))
         });
         found.truncate(LIMIT);
-        keyword.compared = found.iter().take(COMPARED).map(|(id, _)| *id).collect();
-        keyword.found = found.into_iter().collect();
+        keyword.found = found;
         Ok(keyword)
     }
 

@@ -29,7 +29,7 @@ use std::{
 };
 
 use moka::future::Cache;
-use pgvector::Vector;
+use pgvector::HalfVector;
 use uuid::Uuid;
 
 pub use query::{Query, QueryError};
@@ -154,8 +154,8 @@ pub struct Hit {
 pub struct Search {
     database: Database,
     embedders: Vec<Arc<dyn Embedder>>,
-    /// How many passages callers may see, about: it decides only how the nearest of them are found.
-    visible: Cache<Asked, i64>,
+    /// Whether callers see so few passages that all are compared: it decides only how the nearest of them are found.
+    exact: Cache<Asked, bool>,
     /// Answers, each with the version of the index that it was made of.
     answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
 }
@@ -176,8 +176,10 @@ impl Asked {
     }
 }
 
-/// How long counts and estimates that go with an answer hold.
+/// How long an answer holds when nothing has changed but views, votes and the time.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How long it holds that somebody sees few passages or many.
+const ESTIMATE_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most answers that are kept; each takes some 20 kB.
 const KEPT_ANSWERS: u64 = 2_000;
 /// Most estimates that are kept.
@@ -187,9 +189,9 @@ impl Search {
     /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
     /// any, words alone decide.
     pub fn new(database: Database, embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Self {
-        let visible = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(KEPT_FOR).build();
+        let exact = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(ESTIMATE_KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
-        Self { database, embedders: embedders.into_iter().collect(), visible, answers }
+        Self { database, embedders: embedders.into_iter().collect(), exact, answers }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has
@@ -258,14 +260,14 @@ impl Search {
 
     /// The query's vector with the name of its model: of the one that serves, or of the first where none does yet. `None`, when
     /// the model is not available in time.
-    async fn embed(&self, query: &str, model: Option<&str>) -> Option<(String, Vector)> {
+    async fn embed(&self, query: &str, model: Option<&str>) -> Option<(String, HalfVector)> {
         let serves = |embedder: &&Arc<dyn Embedder>| model.is_none_or(|model| embedder.model().as_ref() == model);
         let Some(embedder) = self.embedders.iter().find(serves) else {
             tracing::warn!(model, "search.semantic_arm_down: there is no such model here");
             return None;
         };
         let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed(vec![query.to_owned()])).await {
-            Ok(Ok(vectors)) => vectors.into_iter().next().map(Embedding::into_vec),
+            Ok(Ok(vectors)) => vectors.first().map(Embedding::to_half),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "search.semantic_arm_down");
                 None
@@ -276,7 +278,7 @@ impl Search {
                 None
             }
         };
-        embedded.map(|vector| (embedder.model().to_string(), Vector::from(vector)))
+        embedded.map(|vector| (embedder.model().to_string(), vector))
     }
 }
 

@@ -5,21 +5,23 @@ use std::{
     hash::Hash,
 };
 
-use pgvector::Vector;
+use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{
     Asked, Facets, Search, SearchRequest,
     fusion::{self, Evidence, Similarity},
-    keyword::Keyword,
+    keyword::{COMPARED, Keyword},
     query::Query,
-    store::{self, Near, Nearest, State},
+    store::{self, CandidateRow, Facts, Nearby, State},
 };
 use crate::{auth::Roles, db::TenantTx};
 
-/// Where the caller sees fewer passages than this, all of them are compared: faster than the HNSW index under filters, and
-/// complete.
-const EXACT_BELOW: i64 = 2_500;
+/// The articles of so many passages, the nearest, are candidates.
+const NEAREST: i32 = 200;
+/// All visible passages are compared where they are fewer than the square root of this and of the number of all passages: the
+/// HNSW index has to go through `NEAREST * all / visible` of them, at some ten times the cost of comparing one.
+const EXACT_FACTOR: i64 = 2_000;
 /// What an article in another language than the asker's scores, beside one in theirs.
 const OTHER_LANGUAGE: f64 = 0.7;
 /// How far quality can lift an article: only among those that fit about equally well.
@@ -44,7 +46,7 @@ pub(super) struct Ranked {
     pub(super) facets: Facets,
     pub(super) lexemes: HashSet<String>,
     /// The query's vector with the name of its model.
-    pub(super) embedding: Option<(String, Vector)>,
+    pub(super) embedding: Option<(String, HalfVector)>,
 }
 
 impl Search {
@@ -61,30 +63,28 @@ impl Search {
             Keyword::search(&mut tx, roles, request, &parsed, state.has_synonyms)
         );
         let keyword = keyword?;
-        let semantic = match &embedding {
-            // What is quoted must be there: the words decide alone which articles are candidates.
-            Some((model, vector)) if keyword.phrase.is_none() => {
-                self.near(&mut tx, roles, request, model, vector).await?
-            }
-            _ => Vec::new(),
+        let nearby = match &embedding {
+            Some((model, vector)) => Some(Nearby {
+                model,
+                vector,
+                // What is quoted must be there: the words decide alone which articles are candidates.
+                limit: if keyword.phrase.is_none() { NEAREST } else { 0 },
+                is_exact: self.sees_few(&mut tx, roles, request).await?,
+            }),
+            None => None,
         };
+        let found: Vec<Uuid> = keyword.found.iter().map(|(id, _)| *id).collect();
+        let rows = store::candidates(&mut tx, roles, request, nearby.as_ref(), &found, COMPARED).await?;
+        let mut facts = HashMap::new();
         let mut evidence: HashMap<Uuid, Evidence> = HashMap::new();
+        for row in rows {
+            evidence.insert(row.article_id, evidence_of(&row, &keyword));
+            facts.insert(row.article_id, row.facts);
+        }
         for (id, found) in &keyword.found {
-            let entry = evidence.entry(*id).or_default();
-            entry.by_keyword = true;
-            entry.set_match(found.score, found.has_identifier);
-        }
-        for Nearest { near, document } in &semantic {
-            let entry = evidence.entry(near.article_id).or_default();
-            entry.by_meaning = true;
-            if let Some(document) = document.as_ref().filter(|_| !entry.by_keyword) {
-                let found = keyword.judge(document);
-                entry.set_match(found.score, found.has_identifier);
-            }
-        }
-        if let Some((model, vector)) = &embedding {
-            for (id, similarity) in similarities(&mut tx, semantic, &keyword.compared, model, vector).await? {
-                evidence.entry(id).or_default().similarity = Some(similarity);
+            if let Some(evidence) = evidence.get_mut(id) {
+                evidence.by_keyword = true;
+                evidence.set_match(found.score, found.has_identifier);
             }
         }
         let fused = fusion::fuse(evidence.into_iter().collect(), &fusion::Weights::default());
@@ -92,22 +92,19 @@ impl Search {
             fused.into_iter().map(|(article_id, evidence, score)| Candidate { article_id, evidence, score }).collect();
         let pinned =
             if state.has_pins { store::pins(&mut tx, roles, &request.query.normalised()).await? } else { Vec::new() };
-        if !request.has_filters() {
+        if !pinned.is_empty() && !request.has_filters() {
             let found: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
-            candidates.extend(pinned.iter().filter(|id| !found.contains(id)).map(|id| Candidate {
-                article_id: *id,
-                evidence: Evidence::default(),
-                score: 0.0,
-            }));
+            let missing: Vec<Uuid> = pinned.iter().copied().filter(|id| !found.contains(id)).collect();
+            for row in store::candidates(&mut tx, roles, request, None, &missing, 0).await? {
+                let (article_id, evidence) = (row.article_id, Evidence::default());
+                candidates.push(Candidate { article_id, evidence, score: 0.0 });
+                facts.insert(article_id, row.facts);
+            }
         }
-        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
-        let facts: HashMap<Uuid, store::Facts> =
-            store::facts(&mut tx, &ids).await?.into_iter().map(|facts| (facts.id, facts)).collect();
         settle(&mut candidates, &facts, request.language.as_deref());
         // A stable sort: the others keep their order.
         candidates.sort_by_key(|c| pinned.iter().position(|id| *id == c.article_id).unwrap_or(usize::MAX));
-        let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
-        let facets = Facets { tags: store::tag_counts(&mut tx, &ids).await?, ..facets(&candidates, &facts) };
+        let facets = facets(&candidates, &facts);
         Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, embedding })
     }
 
@@ -119,78 +116,44 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
         model: &str,
-        vector: &Vector,
+        vector: &HalfVector,
     ) -> Result<Vec<Uuid>, sqlx::Error> {
-        let near = self.near(tx, roles, request, model, vector).await?;
-        Ok(near.into_iter().map(|found| found.near.article_id).collect())
+        let is_exact = self.sees_few(tx, roles, request).await?;
+        let nearby = Nearby { model, vector, limit: NEAREST, is_exact };
+        let near = store::candidates(tx, roles, request, Some(&nearby), &[], 0).await?;
+        Ok(near.into_iter().map(|row| row.article_id).collect())
     }
 
-    async fn near(
-        &self,
-        tx: &mut TenantTx,
-        roles: &Roles,
-        request: &SearchRequest,
-        model: &str,
-        vector: &Vector,
-    ) -> Result<Vec<Nearest>, sqlx::Error> {
-        let exact = self.visible_passages(tx, roles, request).await? < EXACT_BELOW;
-        store::semantic_candidates(tx, roles, request, model, vector, exact).await
-    }
-
-    /// How many passages the caller may see, as far as it is known: it changes how they are searched and never which.
-    async fn visible_passages(
-        &self,
-        tx: &mut TenantTx,
-        roles: &Roles,
-        request: &SearchRequest,
-    ) -> Result<i64, sqlx::Error> {
+    /// Whether the caller sees so few passages that all of them are compared, as far as it is known: it changes how they are
+    /// searched and never which.
+    async fn sees_few(&self, tx: &mut TenantTx, roles: &Roles, request: &SearchRequest) -> Result<bool, sqlx::Error> {
         let filters = SearchRequest { query: Query::nothing(), limit: 0, language: None, ..request.clone() };
         let audience = Asked::new(tx.tenant(), roles, filters);
-        if let Some(known) = self.visible.get(&audience).await {
+        if let Some(known) = self.exact.get(&audience).await {
             return Ok(known);
         }
-        let passages = store::visible_passages(tx, roles, request).await?;
-        self.visible.insert(audience, passages).await;
-        Ok(passages)
+        let (visible, all) = store::passage_counts(tx, roles, request).await?;
+        let sees_few = visible.saturating_mul(visible) < EXACT_FACTOR * all.max(visible);
+        self.exact.insert(audience, sees_few).await;
+        Ok(sees_few)
     }
 }
 
-/// The similarities of what the semantic arm has found and of others: what is known already, and the rest.
-async fn similarities(
-    tx: &mut TenantTx,
-    semantic: Vec<Nearest>,
-    others: &HashSet<Uuid>,
-    model: &str,
-    vector: &Vector,
-) -> Result<HashMap<Uuid, Similarity>, sqlx::Error> {
-    let mut known: HashMap<Uuid, Near> =
-        semantic.into_iter().map(|found| (found.near.article_id, found.near)).collect();
-    let (mut articles, mut titles) = (Vec::new(), Vec::new());
-    articles.extend(others.iter().filter(|id| !known.contains_key(id)));
-    for near in known.values() {
-        match near {
-            // The nearest passage of an article is among the nearest of all when any of its passages is.
-            Near { body: Some(_), title: Some(_), .. } => {}
-            Near { body: Some(_), title: None, .. } => titles.push(near.article_id),
-            Near { body: None, .. } => articles.push(near.article_id),
-        }
+/// What the arms know of an article that words may have found as well.
+fn evidence_of(row: &CandidateRow, keyword: &Keyword) -> Evidence {
+    // While an article is half embedded, one stands in for the other.
+    let similarity = row.body.or(row.title).map(|body| Similarity { body, title: row.title.unwrap_or(body) });
+    let mut evidence = Evidence { similarity, by_meaning: row.is_nearest, ..Evidence::default() };
+    if let Some(document) = &row.document {
+        let found = keyword.judge(document);
+        evidence.set_match(found.score, found.has_identifier);
     }
-    for found in store::similarities(tx, &articles, &titles, model, vector).await? {
-        let entry = known.entry(found.article_id).or_insert(Near { body: None, title: None, ..found });
-        entry.body = entry.body.or(found.body);
-        entry.title = entry.title.or(found.title);
-    }
-    let similarity = |(id, near): (Uuid, Near)| {
-        // While an article is half embedded, one stands in for the other.
-        let body = near.body.or(near.title)?;
-        Some((id, Similarity { body, title: near.title.unwrap_or(body) }))
-    };
-    Ok(known.into_iter().filter_map(similarity).collect())
+    evidence
 }
 
 /// Puts candidates in their final order: quality among near-ties, the asker's language before others, and of several
 /// translations of one article only the best.
-fn settle(candidates: &mut Vec<Candidate>, facts: &HashMap<Uuid, store::Facts>, language: Option<&str>) {
+fn settle(candidates: &mut Vec<Candidate>, facts: &HashMap<Uuid, Facts>, language: Option<&str>) {
     candidates.retain(|candidate| facts.contains_key(&candidate.article_id));
     let mut keyed: Vec<(f64, Candidate)> = candidates
         .drain(..)
@@ -212,7 +175,7 @@ fn settle(candidates: &mut Vec<Candidate>, facts: &HashMap<Uuid, store::Facts>, 
 /// How good an article is by what readers say and do, 0 to 1: half of it helpfulness, three tenths how often it is read (ten
 /// thousand times is as good as it gets), and two tenths how fresh it is (halved each year).
 #[expect(clippy::cast_precision_loss, reason = "views stay far below 2^52")]
-fn prior(facts: &store::Facts) -> f64 {
+fn prior(facts: &Facts) -> f64 {
     let views = (facts.view_count.max(0) as f64).ln_1p() / 10_000_f64.ln_1p();
     let freshness = 0.5_f64.powf(facts.age_days.max(0.0) / 365.0);
     0.5 * facts.helpfulness + 0.3 * views.min(1.0) + 0.2 * freshness
@@ -223,11 +186,11 @@ fn primary(locale: &str) -> String {
     locale.split(['-', '_']).next().unwrap_or_default().to_lowercase()
 }
 
-fn facets(candidates: &[Candidate], facts: &HashMap<Uuid, store::Facts>) -> Facets {
+fn facets(candidates: &[Candidate], facts: &HashMap<Uuid, Facts>) -> Facets {
     let found = || candidates.iter().filter_map(|candidate| facts.get(&candidate.article_id));
     Facets {
         categories: counted(found().filter_map(|facts| facts.category_id)),
-        tags: Vec::new(),
+        tags: counted(found().flat_map(|facts| facts.tags.clone())),
         difficulties: counted(found().map(|facts| facts.difficulty.clone())),
         locales: counted(found().map(|facts| facts.locale.clone())),
     }
@@ -247,10 +210,10 @@ fn counted<T: Eq + Hash + Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<(
 mod tests {
     use super::*;
 
-    fn facts(id: Uuid, locale: &str, group: Uuid, view_count: i64) -> store::Facts {
-        store::Facts {
-            id,
+    fn facts(locale: &str, group: Uuid, view_count: i64) -> Facts {
+        Facts {
             category_id: None,
+            tags: Vec::new(),
             difficulty: "BEGINNER".to_owned(),
             locale: locale.to_owned(),
             translation_group: group,
@@ -264,7 +227,7 @@ mod tests {
     fn order(articles: &[(f64, &str, u128, i64)], language: Option<&str>) -> Vec<u128> {
         let known = articles.iter().zip(1..).map(|((_, locale, group, views), n)| {
             let id = Uuid::from_u128(n);
-            (id, facts(id, locale, Uuid::from_u128(*group), *views))
+            (id, facts(locale, Uuid::from_u128(*group), *views))
         });
         let mut candidates: Vec<Candidate> = articles
             .iter()

@@ -1,6 +1,6 @@
 //! The SQL of search. Every candidate comes out of a function that applies tenant, visibility and filters itself.
 
-use pgvector::Vector;
+use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{SearchRequest, bm25, query::MAX_TERMS};
@@ -179,15 +179,17 @@ pub(super) async fn keyword_candidates(
     .await
 }
 
-/// How many passages the caller may see, titles included, with the filters of the request.
-pub(super) async fn visible_passages(
+/// How many passages there are, titles included: those that the caller may see with the filters of the request, and those of
+/// all tenants, about.
+pub(super) async fn passage_counts(
     tx: &mut TenantTx,
     roles: &Roles,
     request: &SearchRequest,
-) -> Result<i64, sqlx::Error> {
+) -> Result<(i64, i64), sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    sqlx::query_scalar!(
-        r#"select coalesce(sum(d.passage_count), 0)::bigint as "passages!"
+    let counts = sqlx::query!(
+        r#"select coalesce(sum(d.passage_count), 0)::bigint as "visible!",
+                  (select reltuples::bigint from pg_class where oid = 'passage_embeddings'::regclass) as "all!"
            from search_documents d join articles a on a.tenant_id = d.tenant_id and a.id = d.article_id
            where d.tenant_id = $1 and article_is_visible(a.status, a.target_roles, $2)
              and article_passes_filters(a.category_id, a.difficulty, a.locale, $3, $5, $6)
@@ -200,92 +202,39 @@ pub(super) async fn visible_passages(
         request.locale.as_deref()
     )
     .fetch_one(tx.connection())
-    .await
-}
-
-/// How near an article is to the query.
-pub(super) struct Near {
-    pub(super) article_id: Uuid,
-    /// Cosine similarity of the nearest passage. `None`: none is among those that were compared.
-    pub(super) body: Option<f64>,
-    /// Cosine similarity of the title. `None`: it is not.
-    pub(super) title: Option<f64>,
-}
-
-/// An article with passages among the nearest of all.
-pub(super) struct Nearest {
-    pub(super) near: Near,
-    pub(super) document: Option<DocumentRow>,
-}
-
-/// Visible articles with the passages nearest to the query.
-pub(super) async fn semantic_candidates(
-    tx: &mut TenantTx,
-    roles: &Roles,
-    request: &SearchRequest,
-    model: &str,
-    query: &Vector,
-    exact: bool,
-) -> Result<Vec<Nearest>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select article_id as "article_id!", body, title, language, terms, title_length, body_length
-           from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8)"#,
-        roles.as_slice(),
-        model,
-        query as &Vector,
-        request.categories.as_deref(),
-        request.tags.as_deref(),
-        request.difficulty.map(Difficulty::as_str),
-        request.locale.as_deref(),
-        exact
-    )
-    .fetch_all(tx.connection())
     .await?;
-    let document = |article_id, language: Option<_>, terms: Option<_>, title: Option<_>, body: Option<_>| {
-        Some(DocumentRow { article_id, language: language?, terms: terms?, title_length: title?, body_length: body? })
-    };
-    Ok(rows
-        .into_iter()
-        .map(|r| Nearest {
-            near: Near { article_id: r.article_id, body: r.body, title: r.title },
-            document: document(r.article_id, r.language, r.terms, r.title_length, r.body_length),
-        })
-        .collect())
+    Ok((counts.visible, counts.all))
 }
 
-/// Cosine similarities of the query with all of `articles`, and with the titles alone of `titles`, where they are embedded.
-pub(super) async fn similarities(
-    tx: &mut TenantTx,
-    articles: &[Uuid],
-    titles: &[Uuid],
-    model: &str,
-    query: &Vector,
-) -> Result<Vec<Near>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_as!(
-        Near,
-        r#"select p.article_id as "article_id!",
-                  max(1 - (e.embedding <=> $5)) filter (where p.ordinal > 0) as body,
-                  max(1 - (e.embedding <=> $5)) filter (where p.ordinal = 0) as title
-           from (select id, article_id, ordinal from passages where tenant_id = $1 and article_id = any ($2)
-                 union all
-                 select id, article_id, ordinal from passages where tenant_id = $1 and article_id = any ($3) and ordinal = 0) p
-           join passage_embeddings e on e.tenant_id = $1 and e.passage_id = p.id and e.model = $4
-           group by p.article_id"#,
-        tenant,
-        articles,
-        titles,
-        model,
-        query as &Vector
-    )
-    .fetch_all(tx.connection())
-    .await
+/// What is near a query, and how to look for it.
+pub(super) struct Nearby<'a> {
+    pub(super) model: &'a str,
+    pub(super) vector: &'a HalfVector,
+    /// The articles of so many passages, the nearest.
+    pub(super) limit: i32,
+    /// By comparing all visible passages, and not through the index.
+    pub(super) is_exact: bool,
+}
+
+/// An article with what it is ranked by.
+pub(super) struct CandidateRow {
+    pub(super) article_id: Uuid,
+    /// One of its passages is among the nearest.
+    pub(super) is_nearest: bool,
+    /// Cosine similarity of the nearest passage. `None`: none is compared.
+    pub(super) body: Option<f64>,
+    /// Cosine similarity of the title. `None`: it is not compared.
+    pub(super) title: Option<f64>,
+    /// What the keyword arm knows of it, where that has not found it.
+    pub(super) document: Option<DocumentRow>,
+    pub(super) facts: Facts,
 }
 
 /// What an article is, beside its text.
 pub(super) struct Facts {
-    pub(super) id: Uuid,
     pub(super) category_id: Option<Uuid>,
+    /// Slugs.
+    pub(super) tags: Vec<String>,
     pub(super) difficulty: String,
     pub(super) locale: String,
     pub(super) translation_group: Uuid,
@@ -296,35 +245,59 @@ pub(super) struct Facts {
     pub(super) age_days: f64,
 }
 
-pub(super) async fn facts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<Facts>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_as!(
-        Facts,
-        r#"select a.id, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
-                  wilson_lower_bound(a.helpful_count, a.not_helpful_count) as "helpfulness!",
-                  (extract(epoch from now() - greatest(a.published_at, a.updated_at, a.last_reviewed_at)) / 86400)::float8
-                      as "age_days!"
-           from articles a where a.tenant_id = $1 and a.id = any ($2)"#,
-        tenant,
-        articles
-    )
-    .fetch_all(tx.connection())
-    .await
-}
-
-/// How many of the articles have each tag, by its slug, most first.
-pub(super) async fn tag_counts(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
+/// Visible articles: those near the query, and `others`, of which the first `compared` are compared with the query as well.
+pub(super) async fn candidates(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    request: &SearchRequest,
+    nearby: Option<&Nearby<'_>>,
+    others: &[Uuid],
+    compared: usize,
+) -> Result<Vec<CandidateRow>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"select t.slug, count(*) as "articles!"
-           from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
-           where at.tenant_id = $1 and at.article_id = any ($2) group by t.slug order by count(*) desc, t.slug"#,
-        tenant,
-        articles
+        r#"select article_id as "article_id!", is_nearest as "is_nearest!", body, title,
+                  language, terms, title_length, body_length,
+                  category_id, tags as "tags!", difficulty as "difficulty!", locale as "locale!",
+                  translation_group as "translation_group!", view_count as "view_count!", helpfulness as "helpfulness!",
+                  age_days as "age_days!"
+           from search_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+        roles.as_slice(),
+        nearby.map(|nearby| nearby.model),
+        nearby.map(|nearby| nearby.vector) as Option<&HalfVector>,
+        request.categories.as_deref(),
+        request.tags.as_deref(),
+        request.difficulty.map(Difficulty::as_str),
+        request.locale.as_deref(),
+        nearby.map_or(0, |nearby| nearby.limit),
+        nearby.is_some_and(|nearby| nearby.is_exact),
+        others,
+        i32::try_from(compared).unwrap_or(i32::MAX)
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|row| (row.slug, row.articles)).collect())
+    let document = |article_id, language: Option<_>, terms: Option<_>, title: Option<_>, body: Option<_>| {
+        Some(DocumentRow { article_id, language: language?, terms: terms?, title_length: title?, body_length: body? })
+    };
+    Ok(rows
+        .into_iter()
+        .map(|r| CandidateRow {
+            article_id: r.article_id,
+            is_nearest: r.is_nearest,
+            body: r.body,
+            title: r.title,
+            document: document(r.article_id, r.language, r.terms, r.title_length, r.body_length),
+            facts: Facts {
+                category_id: r.category_id,
+                tags: r.tags,
+                difficulty: r.difficulty,
+                locale: r.locale,
+                translation_group: r.translation_group,
+                view_count: r.view_count,
+                helpfulness: r.helpfulness,
+                age_days: r.age_days,
+            },
+        })
+        .collect())
 }
 
 /// What a page shows of an article, with the passage that fits the query best.
@@ -347,7 +320,7 @@ pub(super) async fn hits(
     tx: &mut TenantTx,
     articles: &[Uuid],
     lexemes: &[String],
-    query: Option<(&str, &Vector)>,
+    query: Option<(&str, &HalfVector)>,
 ) -> Result<Vec<HitRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let (model, vector) = query.unzip();
@@ -355,20 +328,20 @@ pub(super) async fn hits(
         HitRow,
         r#"select a.id, a.slug, r.title, r.summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
                   a.not_helpful_count, best.body as "passage?", best.anchor as "anchor?"
-           from articles a
+           from (select any_lexeme($3)) as marked (query)
+           cross join articles a
            join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
            left join lateral (
                select p.anchor, p.body from passages p
                left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $5
                where p.tenant_id = a.tenant_id and p.article_id = a.id and p.ordinal > 0
-               order by coalesce(1 - (e.embedding <=> $4), 0) + coalesce(ts_rank_cd(p.tsv, any_lexeme($3), 32), 0) desc,
-                        p.ordinal
+               order by coalesce(1 - (e.embedding <=> $4), 0) + coalesce(ts_rank_cd(p.tsv, marked.query, 32), 0) desc, p.ordinal
                limit 1) best on true
            where a.tenant_id = $1 and a.id = any ($2)"#,
         tenant,
         articles,
         lexemes,
-        vector as Option<&Vector>,
+        vector as Option<&HalfVector>,
         model
     )
     .fetch_all(tx.connection())

@@ -119,7 +119,7 @@ const RULES: &[Rule] = &[
                         'outbox_troubles()',
                         'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint,text)',
                         'search_keyword_candidates(text[],integer[],integer[],boolean,tsquery,uuid[],text[],text,text,integer)',
-                        'search_semantic_candidates(text[],text,vector,uuid[],text[],text,text,boolean)',
+                        'search_candidates(text[],text,halfvec,uuid[],text[],text,text,integer,boolean,uuid[],integer)',
                         'search_title_candidates(text[],integer[],integer[],integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
                       on existing = listed
@@ -393,8 +393,8 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
     let begun = session::sign_in(&db.database, &pepper, &clock, lifetime, tenant.id, email, password).await.unwrap();
     assert!(begun.is_some());
     sqlx::query(
-        "insert into passage_embeddings (tenant_id, passage_id, model, embedding)
-         select tenant_id, id, 'by hand', array_fill(0.05, array[384])::vector from passages where tenant_id = $1",
+        "insert into passage_embeddings (tenant_id, passage_id, article_id, ordinal, model, embedding)
+         select tenant_id, id, article_id, ordinal, 'by hand', array_fill(0.05, array[384])::halfvec from passages where tenant_id = $1",
     )
     .bind(tenant.id.uuid())
     .execute(&mut db.owner().await)
@@ -677,10 +677,12 @@ async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only()
         "select article_id from search_keyword_candidates(
              '{}', (select array_agg(id) from search_terms), null, false, null, null, null, null, null, 10)",
         "select search_title_candidates('{}', '{}', (select array_agg(id) from search_terms), 10)",
-        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
-                                            null, null, null, null, true)",
-        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
-                                            null, null, null, null, false)",
+        "select article_id from search_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
+                                            null, null, null, null, 200, true, '{}', 0)",
+        "select article_id from search_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
+                                            null, null, null, null, 200, false, '{}', 0)",
+        "select article_id from search_candidates('{}', null, null, null, null, null, null, 0, false,
+                                            (select array_agg(id) from articles), 0)",
     ];
     for call in calls {
         for tenant in &tenants {
@@ -730,8 +732,8 @@ async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_funct
         .await
         .unwrap();
     let called = sqlx::query(
-        "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::vector,
-                                            null, null, null, null, 10, 1)",
+        "select search_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
+                                  null, null, null, null, 200, true, '{}', 0)",
     )
     .fetch_all(&mut *transaction)
     .await;
@@ -888,10 +890,11 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
              passage as (
                  insert into passages (tenant_id, article_id, revision_id, ordinal, body, context, tsv)
                  select $1, id, published_revision_id, n, '', '', '' from article, generate_series(1, $3) n
-                 returning id)
-             insert into passage_embeddings (tenant_id, passage_id, model, embedding)
-             select $1, id, 'by hand',
-                    l2_normalize((array[1.0, $4 + random() * 0.01] || array_fill(0.0, array[382]))::vector(384))
+                 returning id, article_id, ordinal)
+             insert into passage_embeddings (tenant_id, passage_id, article_id, ordinal, model, embedding)
+             select $1, id, article_id, ordinal, 'by hand',
+                    l2_normalize((array[1.0, $4] || array(
+                        select 0.02 * (random() - 0.5) from generate_series(1, 382 + 0 * ordinal)))::halfvec(384))
              from passage";
         sqlx::query(sql)
             .bind(tenant.id.uuid())
@@ -903,7 +906,7 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
             .unwrap();
     }
     sqlx::query("analyze").execute(&mut owner).await.unwrap();
-    let query = "(array[1.0] || array_fill(0.0, array[383]))::vector(384)";
+    let query = "(array[1.0] || array_fill(0.0, array[383]))::halfvec(384)";
 
     // What a plain index scan finds: nothing of acme's. This is the trap.
     let mut transaction = owner.begin().await.unwrap();
@@ -930,7 +933,7 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
         .await
         .unwrap();
     let wanted =
-        format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, false)");
+        format!("select search_candidates('{{}}', 'by hand', {query}, null, null, null, null, 200, false, '{{}}', 0)");
     let found = sqlx::query(AssertSqlSafe(wanted)).fetch_all(tx.connection()).await.unwrap();
     assert_eq!(found.len(), 5);
 }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pgvector::Vector;
-use shared::embedding::{Embedder, Embedding};
+use pgvector::HalfVector;
+use shared::embedding::Embedder;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
 use crate::{
@@ -28,7 +28,8 @@ pub(crate) struct Probes {
 }
 
 impl Limit {
-    pub(crate) async fn new(corpus: &Corpus, embedder: Arc<dyn Embedder>) -> anyhow::Result<Self> {
+    /// Finds out with a few queries which index is slower.
+    pub(crate) async fn new(corpus: &Corpus, embedder: Arc<dyn Embedder>, queries: &[String]) -> anyhow::Result<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(10)
             .after_connect(|connection, _| {
@@ -40,7 +41,7 @@ impl Limit {
             .connect(&corpus.owner_url)
             .await?;
         let mut limit = Self { pool, embedder, words_are_slower: false };
-        let probes = limit.probes(corpus.sample.iter()).await?;
+        let probes = limit.probes(queries.iter()).await?;
         limit.words_are_slower = probes.words > probes.vectors;
         Ok(limit)
     }
@@ -71,13 +72,12 @@ impl Limit {
         Ok(Probes { embedding: median(embedding), vectors: median(vectors), words: median(words) })
     }
 
-    async fn embed(&self, query: &str) -> anyhow::Result<Vector> {
-        let vectors = self.embedder.embed(vec![query.to_owned()]).await?;
-        Ok(Vector::from(vectors.into_iter().next().map(Embedding::into_vec).unwrap_or_default()))
+    async fn embed(&self, query: &str) -> anyhow::Result<HalfVector> {
+        Ok(self.embedder.embed(vec![query.to_owned()]).await?.remove(0).to_half())
     }
 
     /// The 200 nearest passages, by the HNSW index alone.
-    async fn vectors(&self, vector: &Vector) -> anyhow::Result<()> {
+    async fn vectors(&self, vector: &HalfVector) -> anyhow::Result<()> {
         sqlx::query("select passage_id from passage_embeddings order by embedding <=> $1 limit 200")
             .bind(vector)
             .fetch_all(&self.pool)

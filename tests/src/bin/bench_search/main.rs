@@ -1,12 +1,14 @@
 //! `make bench-search DATA=folder`: how fast search is, beside the limit that its parts set, as the help center grows.
 //!
-//! The help centers below `DATA/helpcenters` are imported and embedded; articles recombined of their passages, with vectors
-//! that are perturbed copies of theirs, fill databases of every size ([`corpus`]). Each is searched with distinct queries
-//! ([`measure`]) through the product's own search. The limit is measured in the same run: one query embedding, and the slower
-//! of the two bare index probes.
+//! What is below `DATA/helpcenters` and `DATA/ir` is imported and embedded ([`base`]); articles recombined of its passages,
+//! with vectors near theirs, fill databases of every size ([`fill`]). Each is searched with distinct queries ([`measure`])
+//! through the product's own search. The limit is measured in the same run: one query embedding, and the slower of the two
+//! bare index probes. Large ones hold the judged collections as they are, and say how well their documents are still found.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints tables and its progress")]
 
+mod base;
 mod corpus;
+mod fill;
 mod limit;
 mod measure;
 mod report;
@@ -17,19 +19,25 @@ use clap::Parser;
 use shared::{
     auth::Roles,
     config::EmbeddingConfig,
-    embedding,
-    search::{Search, SearchRequest},
+    embedding::{self, Embedder},
+    search::SearchRequest,
 };
 
-use corpus::Corpus;
+use base::Base;
+use corpus::{Corpus, Known};
 use limit::Limit;
 use measure::{at_rate, saturated};
 use report::Row;
 
+/// How many queries recall is the mean of.
+const RECALLED: usize = 200;
+/// How many queries search without the model is measured with.
+const KNOWN: usize = 4_000;
+
 /// What to measure.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Where `helpcenters` is.
+    /// Where `helpcenters` and `ir` are.
     data: PathBuf,
     /// How many passages.
     #[arg(long, value_delimiter = ',', default_value = "1000,10000,100000")]
@@ -55,73 +63,82 @@ struct Options {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
-    let base = corpus::base(&options.data, &embedder).await?;
-    let queries = base.queries()?;
-    eprintln!("{} passages to recombine, {} distinct queries", base.passages.len(), queries.len());
+    let base = Base::load(&options.data, &embedder).await?;
+    let queries = base.queries();
+    eprintln!("{} passages to recombine, {} distinct queries", base.parts.len(), queries.len());
     let mut rows = Vec::new();
     for &size in &options.sizes {
         let corpus = Corpus::of(&base, size, options.keep).await?;
-        let mut row = Row::new(&corpus);
-        let mut next = queries.iter().cycle().cloned();
-        let limit = Limit::new(&corpus, Arc::clone(&embedder)).await?;
-        for _ in 0..options.runs {
-            let probe = |query: String| {
-                let limit = limit.clone();
-                async move { limit.once(&query).await }
-            };
-            // An engine of its own for each measurement: nothing is answered from memory.
-            let searching = |roles: Roles| {
-                let search = Search::new(corpus.database.clone(), Some(Arc::clone(&embedder)));
-                let tenant = corpus.tenant;
-                move |query: String| {
-                    let (search, roles) = (search.clone(), roles.clone());
-                    async move {
-                        let request = SearchRequest::new(query.parse()?, 20);
-                        search.run(tenant, &roles, &request).await?;
-                        Ok(())
-                    }
-                }
-            };
-            row.limit.push(at_rate(options.rate, options.seconds, &mut next, probe).await?);
-            row.search.push(at_rate(options.rate, options.seconds, &mut next, searching(corpus::staff())).await?);
-            row.limit_throughput.push(saturated(options.seconds, &mut next, probe).await?);
-            row.throughput.push(saturated(options.seconds, &mut next, searching(corpus::staff())).await?);
-            row.typing.push(
-                at_rate(options.rate, options.seconds, &mut next, |query: String| {
-                    let (database, tenant) = (corpus.database.clone(), corpus.tenant);
-                    async move {
-                        let typed: String = query.chars().take(12).collect();
-                        let mut tx = database.tenant(tenant).await?;
-                        shared::search::complete(&mut tx, &corpus::staff(), &typed).await?;
-                        Ok(())
-                    }
-                })
-                .await?,
-            );
-        }
-        row.probes = limit.probes(queries.iter().take(200)).await?;
-        for (share, roles) in corpus::audiences() {
-            let recall = corpus.recall(&embedder, &roles, queries.iter().take(100)).await?;
-            let search = Search::new(corpus.database.clone(), Some(Arc::clone(&embedder)));
-            let tenant = corpus.tenant;
-            let latencies = at_rate(options.rate, options.seconds, &mut next, |query: String| {
-                let (search, roles) = (search.clone(), roles.clone());
-                async move {
-                    let request = SearchRequest::new(query.parse()?, 20);
-                    search.run(tenant, &roles, &request).await?;
-                    Ok(())
-                }
-            })
-            .await?;
-            row.audiences.push((share, recall, latencies));
-        }
+        let row = measured(&options, &base, &corpus, &queries, &embedder).await?;
         report::print_row(&row);
         rows.push(row);
         if let Some(folder) = options.export.as_ref().filter(|_| size == *options.sizes.iter().max().unwrap_or(&0)) {
-            corpus.export(folder, &queries).await?;
+            corpus.export(folder, &queries[..KNOWN.min(queries.len())], &base.judged, &embedder).await?;
         }
         corpus.close(options.keep).await?;
     }
     report::print(&rows);
     Ok(())
+}
+
+async fn measured(
+    options: &Options,
+    base: &Base,
+    corpus: &Corpus,
+    queries: &[String],
+    embedder: &Arc<dyn Embedder>,
+) -> anyhow::Result<Row> {
+    let &Options { rate, seconds, .. } = options;
+    let mut row = Row::new(corpus);
+    let mut next = queries.iter().cycle().cloned();
+    let limit = Limit::new(corpus, Arc::clone(embedder), &queries[..50]).await?;
+    let probe = |query: String| {
+        let limit = limit.clone();
+        async move { limit.once(&query).await }
+    };
+    // An engine of its own for each measurement: nothing is answered from memory.
+    let searching = |embedder: &Arc<dyn Embedder>, roles: Roles| {
+        let (search, tenant) = (corpus.search(embedder), corpus.tenant);
+        move |query: String| {
+            let (search, roles) = (search.clone(), roles.clone());
+            async move {
+                let request = SearchRequest::new(query.parse()?, 20);
+                search.run(tenant, &roles, &request).await?;
+                Ok(())
+            }
+        }
+    };
+    let typing = |query: String| {
+        let (database, tenant) = (corpus.database.clone(), corpus.tenant);
+        async move {
+            let typed: String = query.chars().take(12).collect();
+            let mut tx = database.tenant(tenant).await?;
+            shared::search::complete(&mut tx, &corpus::staff(), &typed).await?;
+            Ok(())
+        }
+    };
+    for _ in 0..options.runs {
+        row.limit.push(at_rate(rate, seconds, &mut next, probe).await?);
+        row.search.push(at_rate(rate, seconds, &mut next, searching(embedder, corpus::staff())).await?);
+        row.limit_throughput.push(saturated(seconds, &mut next, probe).await?);
+        row.throughput.push(saturated(seconds, &mut next, searching(embedder, corpus::staff())).await?);
+        row.typing.push(at_rate(rate, seconds, &mut next, typing).await?);
+    }
+    row.probes = limit.probes(queries.iter().take(RECALLED)).await?;
+    for (share, roles) in corpus::audiences() {
+        let asked = base.judged.iter().step_by(base.judged.len().div_ceil(RECALLED)).map(|query| query.text.as_str());
+        let recall = corpus.recall(embedder, &roles, asked).await?;
+        let latencies = at_rate(rate, seconds, &mut next, searching(embedder, roles)).await?;
+        row.audiences.push((share, recall, latencies));
+    }
+    row.relevance = corpus.relevance(embedder, &base.judged).await?;
+    if options.export.is_some() {
+        let known = &queries[..KNOWN.min(queries.len())];
+        let memory: Arc<dyn Embedder> = Arc::new(Known::of(known, &**embedder).await?);
+        let mut next = known.iter().cycle().cloned();
+        let latencies = at_rate(rate, seconds, &mut next, searching(&memory, corpus::staff())).await?;
+        let throughput = saturated(seconds, &mut next, searching(&memory, corpus::staff())).await?;
+        row.without_model = Some((latencies, throughput));
+    }
+    Ok(row)
 }

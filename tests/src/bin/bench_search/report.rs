@@ -1,5 +1,9 @@
 //! Tables.
 
+use std::collections::BTreeMap;
+
+use tests::judged::measures::Measures;
+
 use crate::{
     corpus::Corpus,
     limit::{Probes, percentile},
@@ -20,6 +24,10 @@ pub(crate) struct Row {
     pub(crate) probes: Probes,
     /// Who sees how much, the recall of their vectors, and how long their searches take.
     pub(crate) audiences: Vec<(&'static str, f64, Latencies)>,
+    /// How well the documents of judged collections are found among all.
+    pub(crate) relevance: BTreeMap<String, Measures>,
+    /// Latencies and searches a second with queries whose vectors are known.
+    pub(crate) without_model: Option<(Latencies, f64)>,
 }
 
 impl Row {
@@ -36,6 +44,8 @@ impl Row {
             throughput: Vec::new(),
             probes: Probes::default(),
             audiences: Vec::new(),
+            relevance: BTreeMap::new(),
+            without_model: None,
         }
     }
 }
@@ -60,6 +70,13 @@ pub(crate) fn print_row(row: &Row) {
     for (share, recall, latencies) in &row.audiences {
         let [p50, p95] = [0.5, 0.95].map(|share| latencies.percentile(share));
         println!("who sees {share}: recall@100 {recall:.3}, p50 {p50:.1} ms, p95 {p95:.1} ms");
+    }
+    for (collection, measures) in &row.relevance {
+        println!("{collection} among all: nDCG@10 {:.3} over {} queries", measures.ndcg, measures.queries);
+    }
+    if let Some((latencies, throughput)) = &row.without_model {
+        let [p50, p95] = [0.5, 0.95].map(|share| latencies.percentile(share));
+        println!("without the model: p50 {p50:.1} ms, p95 {p95:.1} ms, {throughput:.0}/s");
     }
 }
 

@@ -4,7 +4,7 @@
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use shared::search::fusion::{Evidence, Weights, fuse};
 
-use crate::measures::gain;
+use tests::judged::measures::gain;
 
 /// Shuffles of a paired test.
 const SHUFFLES: u32 = 10_000;

@@ -2,20 +2,26 @@
 
 use std::collections::HashMap;
 
-use crate::DEPTH;
+/// How many results are looked at.
+pub const DEPTH: usize = 10;
 
 /// Sums over queries, or their means.
-#[derive(Default)]
-pub(crate) struct Measures {
-    pub(crate) ndcg: f64,
-    pub(crate) recall: f64,
-    pub(crate) reciprocal_rank: f64,
-    pub(crate) queries: usize,
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Measures {
+    /// Discounted cumulative gain over that of the best possible order.
+    pub ndcg: f64,
+    /// Share of the relevant documents that were found.
+    pub recall: f64,
+    /// One over the rank of the first relevant document.
+    pub reciprocal_rank: f64,
+    /// How many queries it is of.
+    pub queries: usize,
 }
 
 impl Measures {
+    /// Adds a query: the documents that were found, best first, and the grades of those that were judged.
     #[expect(clippy::cast_precision_loss, reason = "ranks and counts are small")]
-    pub(crate) fn add(&mut self, found: &[&str], judged: &HashMap<String, u32>) {
+    pub fn add(&mut self, found: &[&str], judged: &HashMap<String, u32>) {
         let grades: Vec<u32> = found.iter().map(|id| judged.get(*id).copied().unwrap_or(0)).collect();
         let relevant = judged.values().filter(|grade| **grade > 0).count();
         self.ndcg += gain(&grades) / ideal(judged);
@@ -24,8 +30,10 @@ impl Measures {
         self.queries += 1;
     }
 
+    /// The means over the queries.
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-    pub(crate) fn mean(self) -> Self {
+    #[must_use]
+    pub fn mean(self) -> Self {
         let n = self.queries.max(1) as f64;
         Self {
             ndcg: self.ndcg / n,
@@ -38,13 +46,13 @@ impl Measures {
 
 /// Discounted cumulative gain of the first ten: 2^grade - 1 each, over log2 of the rank.
 #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
-pub(crate) fn gain(grades: &[u32]) -> f64 {
+pub fn gain(grades: &[u32]) -> f64 {
     let gain = |(rank, grade): (usize, &u32)| f64::from(2_u32.pow(*grade) - 1) / ((rank + 2) as f64).log2();
     grades.iter().take(DEPTH).enumerate().map(gain).sum()
 }
 
 /// The gain of the best possible order.
-pub(crate) fn ideal(judged: &HashMap<String, u32>) -> f64 {
+pub fn ideal<S: std::hash::BuildHasher>(judged: &HashMap<String, u32, S>) -> f64 {
     let mut grades: Vec<u32> = judged.values().copied().collect();
     grades.sort_unstable_by(|a, b| b.cmp(a));
     gain(&grades)
