@@ -35,7 +35,59 @@ create constraint trigger passage_embeddings_change_search after insert
     on passage_embeddings deferrable initially deferred for each row execute function note_search_change();
 
 -- Who sees few articles is searched by these alone.
-create index articles_target_roles_index on articles using gin (target_roles) where status = 'PUBLISHED';
+create extension if not exists btree_gin;
+create index articles_target_roles_index on articles using gin (tenant_id, target_roles) where status = 'PUBLISHED';
+
+-- Candidates of the keyword arm, as before; but how they are found is fixed. Planning anew takes as long as the query, and a
+-- plan for any terms must not begin with whom the caller may see: terms come first, and `offset 0` keeps the look at each
+-- article behind them.
+create or replace function search_keyword_candidates(
+    caller_roles text[], wanted_terms integer[], every_term integer[], are_many boolean, wanted_phrase tsquery,
+    wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text, candidate_limit integer
+) returns table (article_id uuid, language text, terms bytea, title_length integer, body_length integer)
+    language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp parallel safe
+    set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+    tenant uuid := current_setting('app.tenant_id')::uuid;
+begin
+    return query
+    with titled (article_id) as materialized (
+        select d.article_id from search_documents d
+        where are_many and d.tenant_id = tenant and d.title_term_ids && wanted_terms),
+    complete (article_id) as materialized (
+        select d.article_id from search_documents d
+        where are_many and d.tenant_id = tenant and d.term_ids @> every_term),
+    matched (article_id) as materialized (
+        select d.article_id from search_documents d where d.tenant_id = tenant and d.term_ids && wanted_terms),
+    found (article_id) as (
+        (select m.article_id from titled m
+         cross join lateral (select * from articles where tenant_id = tenant and id = m.article_id offset 0) a
+         where article_is_visible(a.status, a.target_roles, caller_roles)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale, wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+         limit candidate_limit)
+        union
+        (select m.article_id from complete m
+         cross join lateral (select * from articles where tenant_id = tenant and id = m.article_id offset 0) a
+         where article_is_visible(a.status, a.target_roles, caller_roles)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale, wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+         limit candidate_limit)
+        union
+        (select m.article_id from matched m
+         cross join lateral (select * from articles where tenant_id = tenant and id = m.article_id offset 0) a
+         where article_is_visible(a.status, a.target_roles, caller_roles)
+           and article_passes_filters(a.category_id, a.difficulty, a.locale, wanted_categories, wanted_difficulty, wanted_locale)
+           and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
+         limit candidate_limit))
+    select d.article_id, d.language, d.terms, d.title_length, d.body_length
+    from found
+    cross join lateral (select * from search_documents where tenant_id = tenant and article_id = found.article_id offset 0) d
+    where wanted_phrase is null or exists (
+        select from passages p where p.tenant_id = tenant and p.article_id = found.article_id and p.tsv @@ wanted_phrase);
+end
+$$;
 
 -- Used by no query.
 alter table search_terms drop column title_count;
@@ -65,19 +117,20 @@ $$;
 drop function text_search_configuration(text);
 drop function plain_tsvector(regconfig, text);
 
--- The articles of the `nearest_limit` passages that are nearest to the query, of those that the caller may see and that pass
--- the filters, and `others` that the caller may see, each with what it is ranked by. `is_nearest`: it is of the first.
+-- With `near` the articles of the 200 passages that are nearest to the query, of those that the caller may see and that pass the
+-- filters, and `others` that the caller may see, each with what it is ranked by. `is_nearest`: it is of the first.
 -- `body` and `title`: the cosine similarities of its nearest passage and of its title, null where there is no vector of the
 -- model or nobody asked: of `others`, only the first `compared` are compared. What the keyword arm knows (`terms` and beside
 -- it) comes with those that it has not found.
 --
 -- `exact`: compare all visible passages, which is faster and complete where the caller sees few; otherwise the HNSW index is
 -- scanned iteratively, so that filters do not starve it, and without sorting, or else a plan for any vector would compare all
--- of them as well. SECURITY DEFINER for the same reason as `search_keyword_candidates`.
+-- of them as well. The limits are no parameters: a plan for any limit would not use the index. SECURITY DEFINER for the same
+-- reason as `search_keyword_candidates`.
 create function search_candidates(
     caller_roles text[], model_name text, query_embedding halfvec(384),
     wanted_categories uuid[], wanted_tags text[], wanted_difficulty text, wanted_locale text,
-    nearest_limit integer, exact boolean, others uuid[], compared integer
+    near boolean, exact boolean, others uuid[], compared integer
 ) returns table (
     article_id uuid, is_nearest boolean, body float8, title float8,
     language text, terms bytea, title_length integer, body_length integer,
@@ -85,7 +138,7 @@ create function search_candidates(
     view_count bigint, helpfulness float8, age_days float8)
     language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp
     set hnsw.iterative_scan = 'relaxed_order' set hnsw.ef_search = 200 set hnsw.max_scan_tuples = 40000
-    set enable_sort = off as $$
+    set enable_sort = off set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare
     tenant uuid := current_setting('app.tenant_id')::uuid;
@@ -93,7 +146,7 @@ declare
     near_ordinals integer[];
     near_similarities float8[];
 begin
-    if nearest_limit > 0 and exact then
+    if near and exact then
         select array_agg(n.article_id), array_agg(n.ordinal), array_agg(n.similarity)
         into near_articles, near_ordinals, near_similarities
         from (select e.article_id, e.ordinal, 1 - (e.embedding <=> query_embedding) as similarity
@@ -105,20 +158,20 @@ begin
                                            wanted_categories, wanted_difficulty, wanted_locale)
                 and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
               order by similarity desc -- an expression, so that the index is not used
-              limit nearest_limit) n;
-    elsif nearest_limit > 0 then
+              limit 200) n;
+    elsif near then
         select array_agg(n.article_id), array_agg(n.ordinal), array_agg(n.similarity)
         into near_articles, near_ordinals, near_similarities
         from (select e.article_id, e.ordinal, 1 - (e.embedding <=> query_embedding) as similarity
               from passage_embeddings e
-              join articles a on a.tenant_id = e.tenant_id and a.id = e.article_id
+              cross join lateral (select * from articles where tenant_id = tenant and id = e.article_id offset 0) a
               where e.tenant_id = tenant and e.model = model_name
                 and article_is_visible(a.status, a.target_roles, caller_roles)
                 and article_passes_filters(a.category_id, a.difficulty, a.locale,
                                            wanted_categories, wanted_difficulty, wanted_locale)
                 and (wanted_tags is null or article_has_tag(a.tenant_id, a.id, wanted_tags))
               order by e.embedding <=> query_embedding
-              limit nearest_limit) n;
+              limit 200) n;
     end if;
     return query
     with candidate (id, is_nearest, is_found, is_compared, body, title) as materialized (
@@ -138,7 +191,7 @@ begin
            a.view_count, wilson_lower_bound(a.helpful_count, a.not_helpful_count),
            (extract(epoch from now() - greatest(a.published_at, a.updated_at, a.last_reviewed_at)) / 86400)::float8
     from candidate c
-    join articles a on a.tenant_id = tenant and a.id = c.id
+    cross join lateral (select * from articles where tenant_id = tenant and id = c.id offset 0) a
     left join search_documents d on d.tenant_id = tenant and d.article_id = c.id and not c.is_found
     -- The nearest passage of an article is among the nearest of all when any of its passages is.
     left join lateral (
@@ -154,7 +207,7 @@ $$;
 
 do $$
 declare
-    f regprocedure := 'search_candidates(text[], text, halfvec, uuid[], text[], text, text, integer, boolean, uuid[], integer)';
+    f regprocedure := 'search_candidates(text[], text, halfvec, uuid[], text[], text, text, boolean, boolean, uuid[], integer)';
 begin
     -- The new owner of a function needs the right to create in its schema at that moment only.
     grant create on schema public to helpcenter_search;

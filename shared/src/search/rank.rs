@@ -17,10 +17,8 @@ use super::{
 };
 use crate::{auth::Roles, db::TenantTx};
 
-/// The articles of so many passages, the nearest, are candidates.
-const NEAREST: i32 = 200;
 /// All visible passages are compared where they are fewer than the square root of this and of the number of all passages: the
-/// HNSW index has to go through `NEAREST * all / visible` of them, at some ten times the cost of comparing one.
+/// HNSW index has to go through `200 * all / visible` of them, at some ten times the cost of comparing one.
 const EXACT_FACTOR: i64 = 2_000;
 /// What an article in another language than the asker's scores, beside one in theirs.
 const OTHER_LANGUAGE: f64 = 0.7;
@@ -68,7 +66,7 @@ impl Search {
                 model,
                 vector,
                 // What is quoted must be there: the words decide alone which articles are candidates.
-                limit: if keyword.phrase.is_none() { NEAREST } else { 0 },
+                is_wanted: keyword.phrase.is_none(),
                 is_exact: self.sees_few(&mut tx, roles, request).await?,
             }),
             None => None,
@@ -119,7 +117,7 @@ impl Search {
         vector: &HalfVector,
     ) -> Result<Vec<Uuid>, sqlx::Error> {
         let is_exact = self.sees_few(tx, roles, request).await?;
-        let nearby = Nearby { model, vector, limit: NEAREST, is_exact };
+        let nearby = Nearby { model, vector, is_wanted: true, is_exact };
         let near = store::candidates(tx, roles, request, Some(&nearby), &[], 0).await?;
         Ok(near.into_iter().map(|row| row.article_id).collect())
     }

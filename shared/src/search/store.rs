@@ -7,7 +7,7 @@ use super::{SearchRequest, bm25, query::MAX_TERMS};
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
 /// Most candidates of each way of the keyword arm, before they are scored: all, unless a single word matches more.
-const KEYWORD_CANDIDATES: i32 = 1_000;
+const KEYWORD_CANDIDATES: i32 = 400;
 /// Most words that a beginning is completed to.
 const COMPLETIONS: i64 = 20;
 
@@ -210,8 +210,8 @@ pub(super) async fn passage_counts(
 pub(super) struct Nearby<'a> {
     pub(super) model: &'a str,
     pub(super) vector: &'a HalfVector,
-    /// The articles of so many passages, the nearest.
-    pub(super) limit: i32,
+    /// Whether the nearest passages are looked for, and not only `others` compared.
+    pub(super) is_wanted: bool,
     /// By comparing all visible passages, and not through the index.
     pub(super) is_exact: bool,
 }
@@ -268,7 +268,7 @@ pub(super) async fn candidates(
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
-        nearby.map_or(0, |nearby| nearby.limit),
+        nearby.is_some_and(|nearby| nearby.is_wanted),
         nearby.is_some_and(|nearby| nearby.is_exact),
         others,
         i32::try_from(compared).unwrap_or(i32::MAX)

@@ -192,7 +192,7 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
             let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
                 "select article_id from search_candidates('{}', (select min(model) from passage_embeddings),
                      (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
-                      where p.body like 'We return%'), null, null, null, null, 200, $1, '{}', 0) order by article_id",
+                      where p.body like 'We return%'), null, null, null, null, true, $1, '{}', 0) order by article_id",
             )
             .bind(exact)
             .fetch_all(tx.connection())

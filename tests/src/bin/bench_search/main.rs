@@ -117,6 +117,8 @@ async fn measured(
             Ok(())
         }
     };
+    // Connections, and plans that are made with the first queries of each, are there before anything counts.
+    saturated(2, &mut next, searching(embedder, corpus::staff())).await?;
     for _ in 0..options.runs {
         row.limit.push(at_rate(rate, seconds, &mut next, probe).await?);
         row.search.push(at_rate(rate, seconds, &mut next, searching(embedder, corpus::staff())).await?);
