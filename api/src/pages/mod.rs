@@ -16,8 +16,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
-    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Order},
-    markdown,
+    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Sort, SortBy},
+    markdown, pagination,
     search::{self as searching, Arm, QueryError, SearchRequest},
     tenancy::{self, Tenant},
 };
@@ -33,7 +33,7 @@ use crate::{
     Services,
     caller::{self, services},
     error::{ApiError, Code},
-    routes::{after, article_url, asked_in, category_url, in_address, keep, link_target, moved, next_cursor},
+    routes::{after_article, article_url, asked_in, category_url, in_address, keep, link_target, moved, next_article},
 };
 
 const STYLESHEET: &str = include_str!("../../web/site.css");
@@ -122,7 +122,7 @@ pub(crate) async fn home(request: HttpRequest, services: Data<Services>) -> Resu
     };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
-    let filter = ArticleFilter { limit: HOME_ARTICLES, order: Order::Updated, ..ArticleFilter::default() };
+    let filter = ArticleFilter { limit: HOME_ARTICLES, sort: SortBy::Updated.usual(), ..ArticleFilter::default() };
     let articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let paths = knowledge::breadcrumbs(&tree);
     let page = HomePage {
@@ -154,16 +154,17 @@ pub(crate) async fn category(
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let node = knowledge::category_by_slug(&tree, &slug)
         .ok_or_else(|| ApiError::not_found("There is no such category, or you may not see it."))?;
-    let after = after(query.cursor.as_deref())?;
+    let (list, sort) = (pagination::list_name(&["category", &node.slug]), Sort::default());
     let filter = ArticleFilter {
         categories: Some(vec![node.id]),
         limit: CATEGORY_ARTICLES + 1,
-        after,
+        sort,
+        after: after_article(&list, sort, query.cursor.as_deref())?,
         ..ArticleFilter::default()
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let url = category_url(&node.slug);
-    let next_page_url = next_cursor(&mut articles, CATEGORY_ARTICLES, |last| (last.published_at, last.id))
+    let next_page_url = next_article(&mut articles, CATEGORY_ARTICLES, &list, sort)
         .map(|cursor| format!("{url}?{}", forms::encoded(&[("cursor", &cursor)])));
     let paths = knowledge::breadcrumbs(&tree);
     let mut breadcrumb = crumbs(Some(node.id), &paths);

@@ -27,7 +27,7 @@ pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
-pub(crate) use paging::{after, next_cursor};
+pub(crate) use paging::{after_article, next_article};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use reindex::ReindexBody;
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};

@@ -15,6 +15,7 @@ pub mod import;
 mod index;
 mod jobs;
 pub mod lag;
+mod listing;
 mod locale;
 mod read;
 pub mod reindex;
@@ -27,10 +28,11 @@ pub mod writing;
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
 pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart};
+pub use listing::{ArticleFilter, Place, Sort, SortBy, articles};
 pub use locale::Locale;
 pub(crate) use read::helpful_ratio;
 pub use read::{
-    ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
-    category_by_id, category_by_slug, category_with_descendants, link_targets, moved_to,
+    ArticleSummary, ArticleView, CategoryNode, Crumb, article, breadcrumbs, categories, category_by_id,
+    category_by_slug, category_with_descendants, link_targets, moved_to,
 };
 pub(crate) use words::{folded, identifiers, words};

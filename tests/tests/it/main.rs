@@ -7,6 +7,7 @@ mod dashboards;
 mod feedback;
 mod import;
 mod jobs;
+mod lists;
 mod logs;
 mod openapi;
 mod processes;

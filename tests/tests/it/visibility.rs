@@ -22,6 +22,7 @@ use shared::{
         session::{self, NewPerson},
     },
     clock::Clock,
+    knowledge::Place,
     pagination,
     tenancy::{self, NewTenant, Tenant},
 };
@@ -340,8 +341,12 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
     // Everybody may see the category of some hidden articles; the others must look like none.
     let category_is_hidden = category != "guides";
     // As a cursor would be that points at the article, or just before it.
-    let cursor = pagination::encode(&(published_at, id));
-    let before = pagination::encode(&(*published_at + chrono::Duration::seconds(1), Uuid::max()));
+    let at = |list: &[&str], time: &chrono::DateTime<chrono::Utc>, id: &Uuid| {
+        pagination::encode(&(pagination::list_name(list), (Place::At(*time), id)))
+    };
+    let just_before = *published_at + chrono::Duration::seconds(1);
+    let (cursor, before) =
+        (at(&["published", "desc"], published_at, id), at(&["published", "desc"], &just_before, &Uuid::max()));
     match path {
         "/api/v2/help-center/search/" => {
             let post = |body: Value, same_as_missing| Probe {
@@ -392,6 +397,9 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             get(format!("{path}?{}", encoded(&[("tag", tag)]))),
             get(format!("{path}?{}", encoded(&[("category", "guides"), ("tag", tag)]))),
             get(format!("{path}?{}", encoded(&[("difficulty", "BEGINNER"), ("locale", "en")]))),
+            get(format!("{path}?sort=title")),
+            get(format!("{path}?sort=views&order=asc")),
+            get(format!("{path}?sort=helpful&limit=1")),
             Probe { same_as_missing: false, ..get(format!("{path}?{}", encoded(&[("cursor", &cursor)]))) },
             Probe { same_as_missing: false, ..get(format!("{path}?{}", encoded(&[("cursor", &before)]))) },
         ],
@@ -438,6 +446,7 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
         ],
         "/categories/{slug}/" => {
             let address = path.replace("{slug}", category);
+            let before = at(&["category", category], &just_before, &Uuid::max());
             let probe = |path| Probe { same_as_missing: category_is_hidden, ..get(path) };
             vec![probe(address.clone()), probe(format!("{address}?{}", encoded(&[("cursor", &before)])))]
         }

@@ -1,0 +1,42 @@
+-- Reading: orders of lists.
+
+-- Lists by title: without case and accents, numbers by their value. The bytes of this key sort alike on every server, whatever
+-- locales it has, and fit into an index.
+create function title_key(title text) returns text
+    language sql immutable parallel safe
+    return (
+        select left(coalesce(string_agg(
+            case when run[1] ~ '^[0-9]' then lpad(length(ltrim(run[1], '0'))::text, 3, '0') || ltrim(run[1], '0') else run[1] end,
+            '' order by n), ''), 400) collate "C"
+        from regexp_matches(
+            casefold(unaccent('public.unaccent'::regdictionary, normalize(title, NFKC)) collate "pg_unicode_fast"),
+            '[0-9]+|[^0-9]+', 'g') with ordinality as runs (run, n));
+
+alter table articles add column title_key text collate "C" not null default ''; -- of the title that readers see
+
+-- The owner is not a superuser everywhere, and this is about all tenants.
+alter table articles no force row level security;
+alter table revisions no force row level security;
+update articles a set title_key = title_key(r.title)
+from revisions r where r.tenant_id = a.tenant_id and r.id = a.published_revision_id;
+alter table articles force row level security;
+alter table revisions force row level security;
+
+-- Only now: it writes all rows anew, after which changing them would leave checks for the end of the transaction.
+alter table articles
+    add column helpfulness float8 not null generated always as (wilson_lower_bound(helpful_count, not_helpful_count)) stored;
+
+create function keep_title_key() returns trigger language plpgsql as $$
+begin
+    new.title_key := coalesce((
+        select title_key(r.title) from revisions r
+        where r.tenant_id = new.tenant_id and r.id = new.published_revision_id), '');
+    return new;
+end
+$$;
+create trigger articles_title_key before insert or update of published_revision_id on articles
+    for each row execute function keep_title_key();
+
+create index articles_title_index on articles (tenant_id, title_key, id) where status = 'PUBLISHED';
+create index articles_views_index on articles (tenant_id, view_count desc, id desc) where status = 'PUBLISHED';
+create index articles_helpful_index on articles (tenant_id, helpfulness desc, id desc) where status = 'PUBLISHED';
