@@ -1,4 +1,4 @@
--- Reading: orders of lists.
+-- Reading: orders of lists, and views of articles.
 
 -- Lists by title: without case and accents, numbers by their value. The bytes of this key sort alike on every server, whatever
 -- locales it has, and fit into an index.
@@ -40,3 +40,23 @@ create trigger articles_title_key before insert or update of published_revision_
 create index articles_title_index on articles (tenant_id, title_key, id) where status = 'PUBLISHED';
 create index articles_views_index on articles (tenant_id, view_count desc, id desc) where status = 'PUBLISHED';
 create index articles_helpful_index on articles (tenant_id, helpfulness desc, id desc) where status = 'PUBLISHED';
+
+-- What readers read: a row for each reader, article and day (UTC). Counted in `articles.view_count` later, many at once: readers
+-- of one article never wait for each other.
+create table article_views (
+    tenant_id uuid not null,
+    article_id uuid not null,
+    reader text not null check (length(reader) between 1 and 300), -- as with votes
+    viewed_on date not null default (now() at time zone 'UTC')::date,
+    viewed_at timestamptz not null default now(),
+    page text check (length(page) between 1 and 500), -- where the reader was: host and path, ids left out, no query
+    is_counted boolean not null default false,
+    primary key (tenant_id, article_id, reader, viewed_on),
+    foreign key (tenant_id, article_id) references articles (tenant_id, id) on delete cascade
+);
+create index article_views_uncounted_index on article_views (tenant_id) where not is_counted;
+create index article_views_page_index on article_views (tenant_id, page, viewed_at) where page is not null;
+create index article_views_viewed_index on article_views (tenant_id, viewed_at);
+
+call protect_tenant_table('article_views');
+grant select, insert, update, delete on article_views to helpcenter_app;

@@ -4,7 +4,10 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use shared::{knowledge::ReconcileEmbeddings, scheduling::Template};
+use shared::{
+    knowledge::{CountViews, ReconcileEmbeddings},
+    scheduling::Template,
+};
 
 use crate::due::Times;
 
@@ -49,6 +52,7 @@ pub enum Overlap {
 #[rustfmt::skip]
 pub const SCHEDULE: &[Line] = &[
     Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileEmbeddings {}, key) },
+    Line { name: "count_views", cron: "30 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&CountViews {}, key) },
 ];
 
 impl Line {

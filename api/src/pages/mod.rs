@@ -1,6 +1,7 @@
 //! The server-rendered pages: useful without JavaScript, in the name of the tenant that the host name belongs to.
 
 mod forms;
+mod viewing;
 pub mod views;
 
 use std::{collections::HashMap, sync::LazyLock, time::Instant};
@@ -16,7 +17,8 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
-    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Sort, SortBy},
+    db::TenantTx,
+    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Sort, SortBy, feedback::ReaderKey},
     markdown, pagination,
     search::{self as searching, Arm, QueryError, SearchRequest},
     tenancy::{self, Tenant},
@@ -282,7 +284,10 @@ pub(crate) async fn article(
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
-    drop(tx);
+    if viewing::is_reading(&request) {
+        let visitor = ReaderKey::of(&caller, Some(visit.csrf.nonce()), services.authenticator.pepper());
+        keep_view(tx, article.summary.id, visitor).await;
+    }
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     let words = markdown::plain_text(&article.content).split_whitespace().count();
     let summary = article.summary;
@@ -308,6 +313,18 @@ pub(crate) async fn article(
         locale: summary.locale,
     };
     visit.page(StatusCode::OK, &page)
+}
+
+/// Keeps that the article is read. A view that cannot be kept is no reason not to show it.
+async fn keep_view(mut tx: TenantTx, article: Uuid, reader: Option<ReaderKey>) {
+    let Some(reader) = reader else { return };
+    let kept = async {
+        knowledge::views::keep(&mut tx, article, &reader).await?;
+        tx.commit().await
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(%error, "article.view_not_kept");
+    }
 }
 
 /// The stylesheet.

@@ -16,6 +16,7 @@ mod revisions;
 mod search;
 mod search_admin;
 mod taxonomy;
+mod views;
 mod writing;
 
 pub(crate) use articles::{
@@ -41,6 +42,7 @@ pub(crate) use search_admin::{
 pub(crate) use taxonomy::{
     CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
 };
+pub(crate) use views::ViewBody;
 pub(crate) use writing::{
     ArticleChangeBody, NewArticleBody, ReviewBody, StepBody, TranslationLine, WritingArticle, WritingPage,
 };
@@ -71,6 +73,7 @@ pub(crate) mod described {
             __path_categories, __path_change_category, __path_create_category, __path_create_tag,
             __path_delete_category, __path_delete_tag, __path_order_categories, __path_rename_tag, __path_tags,
         },
+        views::__path_view,
         writing::{
             __path_change, __path_create, __path_detail as __path_written, __path_list as __path_writing,
             __path_review, __path_set_status,
@@ -138,6 +141,7 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
+        post("/api/v2/help-center/articles/{id}/view/",        Reader, || web::to(views::view)),
         get("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::votes)),
         put("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::vote)),
         delete("/api/v2/help-center/articles/{id}/vote/",      Reader, || web::to(feedback::take_vote_back)),

@@ -68,7 +68,11 @@ impl Votes {
 }
 
 /// An article that the caller may see, by id or slug, with the revision that they see.
-async fn seen(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
+pub(super) async fn seen(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    id_or_slug: &str,
+) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select id, published_revision_id as "revision!" from articles

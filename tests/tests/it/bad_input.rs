@@ -320,6 +320,7 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/jobs/retry/"
         | "/api/v2/help-center/admin/jobs/discard/"
         | "/api/v2/help-center/admin/jobs/cancel/"
+        | "/api/v2/help-center/articles/{id}/view/"
         | "/api/v2/help-center/articles/{id}/reports/"
         | "/api/v2/help-center/suggestions/"
         | "/api/v2/help-center/admin/reports/{id}/"
@@ -619,6 +620,7 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("part", json!("all")),
         ("terms", json!(["a", "b"])),
         ("query", json!("page")),
+        ("url", json!("https://app.example.com/page")),
     ]);
     fields
 }
@@ -1163,6 +1165,7 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
         (_, "admin/reindex/") => json!({ "part": "all" }),
         (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
         (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
+        (_, "articles/{id}/view/") => json!({ "url": "https://app.example.com/page" }),
         (_, "articles/{id}/vote/") => json!({ "helpful": true }),
         (_, "articles/{id}/reports/") => json!({ "kind": "OUTDATED" }),
         (_, "admin/articles/bulk/") => json!({ "action": "archive", "article_ids": [Uuid::nil()] }),

@@ -20,5 +20,6 @@ mod silence;
 mod taxonomy;
 mod tenants;
 mod traces;
+mod views;
 mod visibility;
 mod writing;

@@ -420,6 +420,8 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
          select tenant_id, id, 'person:ada', 'OUTDATED', published_revision_id from articles where tenant_id = $1 and slug = 'one'",
         "insert into bookmarks (tenant_id, article_id, reader)
          select tenant_id, id, 'person:ada' from articles where tenant_id = $1 and slug = 'one'",
+        "insert into article_views (tenant_id, article_id, reader)
+         select tenant_id, id, 'person:ada' from articles where tenant_id = $1 and slug = 'one'",
         "insert into article_suggestions (tenant_id, reader, title, article_id)
          select tenant_id, 'person:ada', 'More', id from articles where tenant_id = $1 and slug = 'one'",
         "insert into synonyms (tenant_id, terms, words) values ($1, '{SSO, login}', '{sso, login}')",

@@ -407,6 +407,15 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             let at = |value: &str| get(path.replace("{id}", value).replace("{slug}", value));
             vec![at(&id.to_string()), at(slug), at(&id.simple().to_string()), at(&id.to_string().to_uppercase())]
         }
+        "/api/v2/help-center/articles/{id}/view/" => {
+            let at = |value: &str| Probe {
+                method: Method::POST,
+                path: path.replace("{id}", value),
+                body: Some(json!({ "url": "https://app.example.com/page" })),
+                same_as_missing: true,
+            };
+            vec![at(&id.to_string()), at(slug)]
+        }
         "/api/v2/help-center/articles/{id}/vote/"
         | "/api/v2/help-center/articles/{id}/reports/"
         | "/api/v2/help-center/articles/{id}/bookmark/" => {
@@ -462,7 +471,7 @@ fn shows(path: &str, article: &Article) -> bool {
     match path {
         "/api/v2/help-center/categories/" => article.category == article.canary,
         "/api/v2/help-center/suggestions/" => false,
-        path => !["/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
+        path => !["/view/", "/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
     }
 }
 
