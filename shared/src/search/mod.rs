@@ -14,7 +14,9 @@
 pub mod bm25;
 pub mod fusion;
 pub mod history;
+mod jobs;
 mod keyword;
+pub mod prune;
 mod query;
 mod rank;
 mod snippet;
@@ -32,6 +34,7 @@ use moka::future::Cache;
 use pgvector::Vector;
 use uuid::Uuid;
 
+pub use jobs::PruneHistory;
 pub use query::{Query, QueryError};
 pub use rank::Candidate;
 use store::State;

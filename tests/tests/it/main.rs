@@ -11,6 +11,7 @@ mod lists;
 mod logs;
 mod openapi;
 mod processes;
+mod prune;
 mod queue;
 mod reindex;
 mod search;
