@@ -107,6 +107,7 @@ use crate::{
         routes::ArticleLine,
         routes::ArticleDetail,
         routes::HeadingLine,
+        routes::RelatedArticle,
         routes::Breadcrumb,
         routes::CategoryTree,
         routes::CategoryLine,

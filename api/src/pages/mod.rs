@@ -284,6 +284,7 @@ pub(crate) async fn article(
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let related = services.search.related(&mut tx, &caller.roles, &article).await?;
     if viewing::is_reading(&request) {
         let visitor = ReaderKey::of(&caller, Some(visit.csrf.nonce()), services.authenticator.pepper());
         keep_view(tx, article.summary.id, visitor).await;
@@ -291,6 +292,7 @@ pub(crate) async fn article(
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     let words = markdown::plain_text(&article.content).split_whitespace().count();
     let summary = article.summary;
+    let paths = knowledge::breadcrumbs(&tree);
     let page = ArticlePage {
         layout: Layout {
             canonical_url: Some(format!("{}{}", services.config.public_url, article_url(&summary.slug))),
@@ -298,7 +300,7 @@ pub(crate) async fn article(
         },
         title: summary.title,
         summary: summary.summary,
-        breadcrumb: crumbs(summary.category_id, &knowledge::breadcrumbs(&tree)),
+        breadcrumb: crumbs(summary.category_id, &paths),
         html: rendered.html,
         headings: rendered
             .headings
@@ -310,6 +312,7 @@ pub(crate) async fn article(
         updated: Some(summary.updated_at.format("%-d %B %Y").to_string()),
         updated_iso: Some(summary.updated_at.to_rfc3339()),
         tags: article.tags,
+        related: related.into_iter().map(|article| line(article, &paths)).collect(),
         locale: summary.locale,
     };
     visit.page(StatusCode::OK, &page)

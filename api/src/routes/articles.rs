@@ -103,11 +103,28 @@ pub(crate) struct ArticleDetail {
     /// The headings of the content, in order.
     headings: Vec<HeadingLine>,
     tags: Vec<String>,
+    /// What to read next, at most 5: what an editor chose, then what is about the same.
+    related: Vec<RelatedArticle>,
     /// Number of the published revision, from 1.
     revision: i32,
     /// Raised by every change of the article.
     version: i32,
     last_reviewed_at: Option<DateTime<Utc>>,
+}
+
+/// An article to be read next.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RelatedArticle {
+    id: Uuid,
+    title: String,
+    slug: String,
+    /// Address of its page, from the root of the site.
+    url: String,
+    summary: String,
+    /// Name of its category.
+    category: Option<String>,
+    breadcrumb: Vec<Breadcrumb>,
+    locale: String,
 }
 
 /// A heading.
@@ -188,10 +205,12 @@ pub(crate) async fn detail(
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let related = services.search.related(&mut tx, &caller.roles, &article).await?;
     drop(tx);
+    let paths = knowledge::breadcrumbs(&tree);
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     Ok(HttpResponse::Ok().json(ArticleDetail {
-        line: line(article.summary, &knowledge::breadcrumbs(&tree)),
+        line: line(article.summary, &paths),
         content: article.content,
         html: rendered.html,
         headings: rendered
@@ -200,6 +219,7 @@ pub(crate) async fn detail(
             .map(|h| HeadingLine { level: h.level, text: h.text, anchor: h.anchor })
             .collect(),
         tags: article.tags,
+        related: related.into_iter().map(|article| related_line(article, &paths)).collect(),
         revision: article.revision,
         version: article.version,
         last_reviewed_at: article.last_reviewed_at,
@@ -243,6 +263,20 @@ pub(crate) fn breadcrumb(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<Crumb
 /// Reads a difficulty from a request.
 pub(crate) fn parse_difficulty(text: &str) -> Result<Difficulty, ApiError> {
     text.parse().map_err(|problem| ApiError::invalid(format!("`difficulty`: {problem}.")))
+}
+
+fn related_line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> RelatedArticle {
+    let breadcrumb = breadcrumb(article.category_id, paths);
+    RelatedArticle {
+        id: article.id,
+        url: article_url(&article.slug),
+        title: article.title,
+        slug: article.slug,
+        summary: article.summary,
+        category: breadcrumb.last().map(|crumb| crumb.name.clone()),
+        breadcrumb,
+        locale: article.locale,
+    }
 }
 
 fn parse_sort(by: Option<&str>, order: Option<&str>) -> Result<Sort, ApiError> {

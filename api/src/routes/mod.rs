@@ -20,7 +20,8 @@ mod views;
 mod writing;
 
 pub(crate) use articles::{
-    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, in_address, link_target, moved,
+    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, RelatedArticle, article_url, in_address,
+    link_target, moved,
 };
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};

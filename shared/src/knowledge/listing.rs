@@ -138,8 +138,8 @@ pub async fn articles(
     let key = filter.sort.by.column();
     // Built, because an index serves only an order that the statement names.
     let mut query = QueryBuilder::<Postgres>::new(
-        "select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.view_count, a.helpful_count,
-                a.not_helpful_count, a.published_at, a.updated_at
+        "select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
+                a.helpful_count, a.not_helpful_count, a.published_at, a.updated_at
          from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
          where a.tenant_id = ",
     );
@@ -181,4 +181,38 @@ pub async fn articles(
     }
     query.push(format!(" order by {key} {direction}, a.id {direction} limit ")).push_bind(filter.limit);
     query.build_query_as().fetch_all(tx.connection()).await
+}
+
+/// Of these articles those that the caller may see, in the order in which they are named: each, where there is one, in the
+/// translation of this language.
+pub async fn articles_by_id(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    articles: &[Uuid],
+    language: Option<&str>,
+) -> Result<Vec<ArticleSummary>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        ArticleSummary,
+        r#"select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
+                  a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at
+           from unnest($2::uuid[]) with ordinality as named (id, place)
+           join articles n on n.tenant_id = $1 and n.id = named.id
+           cross join lateral (
+               select t.* from articles t
+               where t.tenant_id = $1 and t.translation_group = n.translation_group
+                 and article_is_visible(t.status, t.target_roles, $3)
+                 and (t.id = n.id or split_part(lower(t.locale), '-', 1) = split_part(lower($4), '-', 1))
+               order by split_part(lower(t.locale), '-', 1) is not distinct from split_part(lower($4), '-', 1) desc,
+                        t.locale is not distinct from $4 desc, t.id = n.id desc, t.id
+               limit 1) a
+           join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
+           order by named.place"#,
+        tenant,
+        articles,
+        roles.as_slice(),
+        language
+    )
+    .fetch_all(tx.connection())
+    .await
 }

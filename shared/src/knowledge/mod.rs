@@ -32,7 +32,7 @@ pub use embed::{IndexStatus, index_status};
 pub use jobs::{
     BulkAction, BulkChange, CountViews, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart,
 };
-pub use listing::{ArticleFilter, Place, Sort, SortBy, articles};
+pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;
 pub use page_url::{PageUrl, PageUrlError};
 pub(crate) use read::helpful_ratio;

@@ -24,6 +24,8 @@ pub struct ArticleSummary {
     pub difficulty: String,
     /// Language.
     pub locale: String,
+    /// What its translations have in common.
+    pub translation_group: Uuid,
     /// How often it was read.
     pub view_count: i64,
     /// How many found it helpful.
@@ -74,7 +76,7 @@ pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Resu
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select a.id, a.slug, r.title, r.summary, r.content, r.number, a.category_id, a.difficulty, a.locale,
-                  a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at,
+                  a.translation_group, a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at,
                   a.version, a.last_reviewed_at,
                   array(select t.name from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
                         where at.tenant_id = a.tenant_id and at.article_id = a.id order by t.name) as "tags!"
@@ -98,6 +100,7 @@ pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Resu
             category_id: r.category_id,
             difficulty: r.difficulty,
             locale: r.locale,
+            translation_group: r.translation_group,
             view_count: r.view_count,
             helpful_count: r.helpful_count,
             not_helpful_count: r.not_helpful_count,

@@ -19,6 +19,7 @@ mod keyword;
 pub mod prune;
 mod query;
 mod rank;
+mod related;
 mod snippet;
 mod store;
 mod suggest;
@@ -161,6 +162,8 @@ pub struct Search {
     visible: Cache<Asked, i64>,
     /// Answers, each with the version of the index that it was made of.
     answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
+    /// What is about the same as an article, with the version of the index that it was made of.
+    related: Cache<related::Shown, (i64, Arc<[Uuid]>)>,
 }
 
 /// What an answer depends on, beside the index.
@@ -185,6 +188,8 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 const KEPT_ANSWERS: u64 = 2_000;
 /// Most estimates that are kept.
 const KEPT_ESTIMATES: u64 = 10_000;
+/// Most articles whose neighbours are remembered; each takes some 300 bytes.
+const KEPT_RELATED: u64 = 20_000;
 
 impl Search {
     /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
@@ -192,7 +197,8 @@ impl Search {
     pub fn new(database: Database, embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Self {
         let visible = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
-        Self { database, embedders: embedders.into_iter().collect(), visible, answers }
+        let related = Cache::builder().max_capacity(KEPT_RELATED).build();
+        Self { database, embedders: embedders.into_iter().collect(), visible, answers, related }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has

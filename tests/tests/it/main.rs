@@ -14,6 +14,7 @@ mod processes;
 mod prune;
 mod queue;
 mod reindex;
+mod related;
 mod search;
 mod search_history;
 mod search_words;
