@@ -60,3 +60,34 @@ create index article_views_viewed_index on article_views (tenant_id, viewed_at);
 
 call protect_tenant_table('article_views');
 grant select, insert, update, delete on article_views to helpcenter_app;
+
+-- Which articles help on which pages of the host application.
+create table contextual_rules (
+    tenant_id uuid not null references tenants (id) on delete cascade,
+    id uuid not null default uuidv7(),
+    pattern text not null check (length(pattern) between 1 and 500), -- a URL pattern, as it was entered
+    priority integer not null default 0, -- the greatest first
+    is_active boolean not null default true,
+    created_at timestamptz not null default now(),
+    primary key (tenant_id, id)
+);
+create table contextual_rule_articles (
+    tenant_id uuid not null,
+    rule_id uuid not null,
+    article_id uuid not null,
+    position integer not null check (position >= 0),
+    primary key (tenant_id, rule_id, article_id),
+    foreign key (tenant_id, rule_id) references contextual_rules (tenant_id, id) on delete cascade,
+    foreign key (tenant_id, article_id) references articles (tenant_id, id) on delete cascade
+);
+create index contextual_rule_articles_article_index on contextual_rule_articles (tenant_id, article_id);
+
+-- Rules are remembered by whoever uses them, for as long as this says that nothing has changed.
+create constraint trigger contextual_rules_change_search after insert or update or delete
+    on contextual_rules deferrable initially deferred for each row execute function note_search_change();
+create constraint trigger contextual_rule_articles_change_search after insert or update or delete
+    on contextual_rule_articles deferrable initially deferred for each row execute function note_search_change();
+
+call protect_tenant_table('contextual_rules');
+call protect_tenant_table('contextual_rule_articles');
+grant select, insert, update, delete on contextual_rules, contextual_rule_articles to helpcenter_app;

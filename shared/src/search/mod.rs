@@ -12,6 +12,7 @@
 //! answers alone, and the outcome says so.
 
 pub mod bm25;
+pub mod contextual;
 pub mod fusion;
 pub mod history;
 mod jobs;
@@ -164,6 +165,8 @@ pub struct Search {
     answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
     /// What is about the same as an article, with the version of the index that it was made of.
     related: Cache<related::Shown, (i64, Arc<[Uuid]>)>,
+    /// The rules of tenants for pages, with the same version.
+    rules: Cache<Uuid, (i64, Arc<contextual::ReadyRules>)>,
 }
 
 /// What an answer depends on, beside the index.
@@ -190,6 +193,8 @@ const KEPT_ANSWERS: u64 = 2_000;
 const KEPT_ESTIMATES: u64 = 10_000;
 /// Most articles whose neighbours are remembered; each takes some 300 bytes.
 const KEPT_RELATED: u64 = 20_000;
+/// Most rules that are kept; each takes some 3 kB.
+const KEPT_RULES: u64 = 20_000;
 
 impl Search {
     /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
@@ -198,7 +203,11 @@ impl Search {
         let visible = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
         let related = Cache::builder().max_capacity(KEPT_RELATED).build();
-        Self { database, embedders: embedders.into_iter().collect(), visible, answers, related }
+        let weight = |_: &Uuid, (_, rules): &(i64, Arc<contextual::ReadyRules>)| {
+            u32::try_from(rules.len() + 1).unwrap_or(u32::MAX)
+        };
+        let rules = Cache::builder().max_capacity(KEPT_RULES).weigher(weight).build();
+        Self { database, embedders: embedders.into_iter().collect(), visible, answers, related, rules }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has

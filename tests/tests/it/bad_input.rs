@@ -291,6 +291,7 @@ fn parameters(path: &str) -> &'static [&'static str] {
         "/api/v2/help-center/articles/" => {
             &["category", "tag", "difficulty", "locale", "sort", "order", "limit", "cursor"]
         }
+        "/api/v2/help-center/contextual/" => &["url", "title", "limit"],
         "/api/v2/help-center/admin/searches/" => &["only", "limit", "cursor"],
         "/api/v2/help-center/admin/jobs/" => &["state", "queue", "job", "limit", "cursor"],
         "/api/v2/help-center/admin/articles/" => {
@@ -312,6 +313,8 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/synonyms/"
         | "/api/v2/help-center/admin/synonyms/{id}/"
         | "/api/v2/help-center/admin/search-pins/"
+        | "/api/v2/help-center/admin/contextual-rules/"
+        | "/api/v2/help-center/admin/contextual-rules/{id}/"
         | "/api/v2/help-center/admin/reindex/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
@@ -621,6 +624,8 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("terms", json!(["a", "b"])),
         ("query", json!("page")),
         ("url", json!("https://app.example.com/page")),
+        ("pattern", json!("/projects/:id/billing")),
+        ("priority", json!(1)),
     ]);
     fields
 }
@@ -1165,6 +1170,9 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
         (_, "admin/reindex/") => json!({ "part": "all" }),
         (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
         (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
+        (_, path) if path.starts_with("admin/contextual-rules/") => {
+            json!({ "pattern": "/settings/*", "article_ids": [Uuid::nil()] })
+        }
         (_, "articles/{id}/view/") => json!({ "url": "https://app.example.com/page" }),
         (_, "articles/{id}/vote/") => json!({ "helpful": true }),
         (_, "articles/{id}/reports/") => json!({ "kind": "OUTDATED" }),
@@ -1199,6 +1207,7 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         ("/api/v2/help-center/admin/articles/{id}/diff/", _) => {
             Raw { path: format!("{}?from=1&to=1", request.path.replace("page", &Uuid::nil().to_string())), ..request }
         }
+        ("/api/v2/help-center/contextual/", _) => Raw { path: format!("{}?url=/page", request.path), ..request },
         ("/search/" | "/api/v2/help-center/search/suggestions/", _) => {
             Raw { path: format!("{}?q=page", request.path), ..request }
         }

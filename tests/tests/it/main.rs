@@ -3,6 +3,7 @@
 mod admin_api;
 mod auth;
 mod bad_input;
+mod contextual;
 mod dashboards;
 mod feedback;
 mod import;

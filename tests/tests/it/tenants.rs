@@ -422,6 +422,10 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
          select tenant_id, id, 'person:ada' from articles where tenant_id = $1 and slug = 'one'",
         "insert into article_views (tenant_id, article_id, reader)
          select tenant_id, id, 'person:ada' from articles where tenant_id = $1 and slug = 'one'",
+        "insert into contextual_rules (tenant_id, pattern) values ($1, '/guides/*')",
+        "insert into contextual_rule_articles (tenant_id, rule_id, article_id, position)
+         select r.tenant_id, r.id, a.id, 0 from contextual_rules r join articles a on a.tenant_id = r.tenant_id
+         where r.tenant_id = $1 and a.slug = 'one'",
         "insert into article_suggestions (tenant_id, reader, title, article_id)
          select tenant_id, 'person:ada', 'More', id from articles where tenant_id = $1 and slug = 'one'",
         "insert into synonyms (tenant_id, terms, words) values ($1, '{SSO, login}', '{sso, login}')",

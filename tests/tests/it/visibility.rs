@@ -133,6 +133,7 @@ async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Arti
     .await
     .unwrap();
 
+    explain_pages(&mut owner, tenant).await;
     let mut articles = BTreeMap::new();
     for (kind, _) in ARTICLES {
         let canary = canary(kind, name);
@@ -151,6 +152,23 @@ async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Arti
         articles.insert(*kind, Article { kind, canary, id, slug, category, tag, lure, published_at });
     }
     articles
+}
+
+/// Gives each article a rule that names it and a page on which three people read it.
+async fn explain_pages(owner: &mut sqlx::PgConnection, tenant: &Tenant) {
+    for sql in [
+        "insert into contextual_rules (tenant_id, pattern)
+         select tenant_id, '/handbook?of=' || slug from articles where tenant_id = $1",
+        "insert into contextual_rule_articles (tenant_id, rule_id, article_id, position)
+         select a.tenant_id, r.id, a.id, 0
+         from articles a join contextual_rules r on r.tenant_id = a.tenant_id and r.pattern = '/handbook?of=' || a.slug
+         where a.tenant_id = $1",
+        "insert into article_views (tenant_id, article_id, reader, page)
+         select tenant_id, id, 'person:reader-' || n, slug || '.example.com/handbook' from articles, generate_series(1, 3) as n
+         where tenant_id = $1",
+    ] {
+        sqlx::query(sql).bind(tenant.id.uuid()).execute(&mut *owner).await.unwrap();
+    }
 }
 
 /// Somebody who asks.
@@ -406,6 +424,15 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
         "/api/v2/help-center/articles/{id}/" | "/articles/{slug}/" => {
             let at = |value: &str| get(path.replace("{id}", value).replace("{slug}", value));
             vec![at(&id.to_string()), at(slug), at(&id.simple().to_string()), at(&id.to_string().to_uppercase())]
+        }
+        "/api/v2/help-center/contextual/" => {
+            let page = |url: &str, title: &str| get(format!("{path}?{}", encoded(&[("url", url), ("title", title)])));
+            vec![
+                page(&format!("https://app.example.com/handbook?of={slug}"), ""),
+                page(&format!("https://{slug}.example.com/handbook"), ""),
+                page("https://app.example.com/handbook", "Handbook"),
+                Probe { same_as_missing: false, ..page("/", lure) },
+            ]
         }
         "/api/v2/help-center/articles/{id}/view/" => {
             let at = |value: &str| Probe {
