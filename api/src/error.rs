@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::{
     auth::AuthError,
     knowledge::{taxonomy::TaxonomyError, writing::WriteError},
-    search::teach::TeachError,
+    search::{contextual::RuleError, teach::TeachError},
 };
 use utoipa::ToSchema;
 
@@ -329,6 +329,16 @@ impl From<TeachError> for ApiError {
             TeachError::Database(error) => error.into(),
             TeachError::NotFound => Self::not_found(error.to_string()),
             TeachError::Invalid(_) => Self::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<RuleError> for ApiError {
+    fn from(error: RuleError) -> Self {
+        match error {
+            RuleError::Database(error) => error.into(),
+            RuleError::NotFound => Self::not_found(error.to_string()),
+            RuleError::Invalid(_) => Self::invalid(error.to_string()),
         }
     }
 }

@@ -4,7 +4,11 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use shared::{knowledge::ReconcileEmbeddings, scheduling::Template};
+use shared::{
+    knowledge::{CountViews, ReconcileEmbeddings},
+    scheduling::Template,
+    search::PruneHistory,
+};
 
 use crate::due::Times;
 
@@ -49,6 +53,8 @@ pub enum Overlap {
 #[rustfmt::skip]
 pub const SCHEDULE: &[Line] = &[
     Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileEmbeddings {}, key) },
+    Line { name: "count_views", cron: "30 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&CountViews {}, key) },
+    Line { name: "prune_history", cron: "0 20 3 * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&PruneHistory {}, key) },
 ];
 
 impl Line {

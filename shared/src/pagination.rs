@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
 
 /// Encodes the sort key of a page's last row.
 pub fn encode<K: Serialize>(key: &K) -> String {
@@ -13,6 +14,17 @@ pub fn decode<K: DeserializeOwned>(cursor: &str) -> Option<K> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
 
+/// A short name for a list, by what makes it this list: its order and its filters. A cursor that holds it can be told from one
+/// of another list.
+pub fn list_name(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(&hash.finalize()[..6])
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -21,5 +33,11 @@ mod tests {
         assert_eq!(super::decode(&super::encode(&key)), Some(key));
         assert_eq!(super::decode::<(String, i32)>("!!!"), None);
         assert_eq!(super::decode::<(String, i32)>(&super::encode(&"other")), None);
+    }
+
+    #[test]
+    fn lists_with_other_parts_have_other_names() {
+        assert_eq!(super::list_name(&["a", ""]), super::list_name(&["a", ""]));
+        assert_ne!(super::list_name(&["a", ""]), super::list_name(&["", "a"]));
     }
 }

@@ -28,7 +28,7 @@ use shared::{
         jwt::{self, NewToken},
     },
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, OwnerDatabaseConfig, QueueConfig, WorkerConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, WorkerConfig},
     db::{self, Database},
     embedding::{self, Embedder},
     queue::{self, QueueStore, worker::Worker},
@@ -344,8 +344,12 @@ impl TestApp {
 
     /// A worker with the product's own jobs.
     pub fn worker(&self) -> Worker {
-        let context =
-            worker::Context { database: self.db.database.clone(), embedder: embedder(), clock: self.clock.clone() };
+        let context = worker::Context {
+            database: self.db.database.clone(),
+            embedder: embedder(),
+            clock: self.clock.clone(),
+            history: HistoryConfig { days: 400 },
+        };
         self.worker_with(worker::registry(&context))
     }
 

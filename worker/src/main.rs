@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, EmbeddingConfig, QueueConfig, TelemetryConfig, WorkerConfig},
+    config::{DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, TelemetryConfig, WorkerConfig},
     db::Database,
     embedding,
     knowledge::lag,
@@ -27,7 +27,9 @@ async fn main() -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     let shutdown = shutdown::on_signal()?;
     let model = embedder.model().to_string();
-    let registry = worker::registry(&worker::Context { database: database.clone(), embedder, clock: Clock::system() });
+    let history = HistoryConfig::from_env()?;
+    let registry =
+        worker::registry(&worker::Context { database: database.clone(), embedder, clock: Clock::system(), history });
     let health = health::of_queues(&database, &store);
     let worker = Worker::new(database.clone(), store, registry, config);
     let asked = worker.clone();

@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use shared::{
     clock::Clock,
+    config::HistoryConfig,
     db::Database,
     embedding::Embedder,
-    knowledge::{BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex},
+    knowledge::{BulkChange, CountViews, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex},
     queue::{
         Job, JobError,
         worker::{Registry, Run},
     },
+    search::PruneHistory,
 };
 
-use crate::jobs::{bulk_change, embed_article, publish_scheduled, reconcile_embeddings, reindex};
+use crate::jobs::{
+    bulk_change, count_views, embed_article, prune_history, publish_scheduled, reconcile_embeddings, reindex,
+};
 
 /// What jobs work with.
 #[derive(Clone)]
@@ -24,6 +28,8 @@ pub struct Context {
     pub embedder: Arc<dyn Embedder>,
     /// The clock.
     pub clock: Clock,
+    /// How long readers are remembered.
+    pub history: HistoryConfig,
 }
 
 /// Every job with what runs it.
@@ -34,6 +40,8 @@ pub fn registry(context: &Context) -> Registry {
         .job::<PublishScheduled, _, _>(with(context, publish_scheduled::run))
         .job::<BulkChange, _, _>(with(context, bulk_change::run))
         .job::<Reindex, _, _>(with(context, reindex::run))
+        .job::<CountViews, _, _>(with(context, count_views::run))
+        .job::<PruneHistory, _, _>(with(context, prune_history::run))
 }
 
 /// Gives a job's function the context.

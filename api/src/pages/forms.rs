@@ -41,6 +41,11 @@ impl CsrfToken {
         &self.token
     }
 
+    /// The same for all that a browser asks for until it is closed, and known to nobody else.
+    pub(super) fn nonce(&self) -> &str {
+        &self.nonce
+    }
+
     /// The cookie to set, when the browser has none yet.
     pub(super) fn cookie(&self) -> Option<Cookie<'static>> {
         self.is_new.then(|| cookie(CSRF_COOKIE, self.nonce.clone()).finish())

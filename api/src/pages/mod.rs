@@ -1,6 +1,7 @@
 //! The server-rendered pages: useful without JavaScript, in the name of the tenant that the host name belongs to.
 
 mod forms;
+mod viewing;
 pub mod views;
 
 use std::{collections::HashMap, sync::LazyLock, time::Instant};
@@ -16,8 +17,9 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
-    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Order},
-    markdown,
+    db::TenantTx,
+    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Sort, SortBy, feedback::ReaderKey},
+    markdown, pagination,
     search::{self as searching, Arm, QueryError, SearchRequest},
     tenancy::{self, Tenant},
 };
@@ -33,7 +35,7 @@ use crate::{
     Services,
     caller::{self, services},
     error::{ApiError, Code},
-    routes::{after, article_url, asked_in, category_url, in_address, keep, link_target, moved, next_cursor},
+    routes::{after_article, article_url, asked_in, category_url, in_address, keep, link_target, moved, next_article},
 };
 
 const STYLESHEET: &str = include_str!("../../web/site.css");
@@ -122,7 +124,7 @@ pub(crate) async fn home(request: HttpRequest, services: Data<Services>) -> Resu
     };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
-    let filter = ArticleFilter { limit: HOME_ARTICLES, order: Order::Updated, ..ArticleFilter::default() };
+    let filter = ArticleFilter { limit: HOME_ARTICLES, sort: SortBy::Updated.usual(), ..ArticleFilter::default() };
     let articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let paths = knowledge::breadcrumbs(&tree);
     let page = HomePage {
@@ -154,16 +156,17 @@ pub(crate) async fn category(
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let node = knowledge::category_by_slug(&tree, &slug)
         .ok_or_else(|| ApiError::not_found("There is no such category, or you may not see it."))?;
-    let after = after(query.cursor.as_deref())?;
+    let (list, sort) = (pagination::list_name(&["category", &node.slug]), Sort::default());
     let filter = ArticleFilter {
         categories: Some(vec![node.id]),
         limit: CATEGORY_ARTICLES + 1,
-        after,
+        sort,
+        after: after_article(&list, sort, query.cursor.as_deref())?,
         ..ArticleFilter::default()
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let url = category_url(&node.slug);
-    let next_page_url = next_cursor(&mut articles, CATEGORY_ARTICLES, |last| (last.published_at, last.id))
+    let next_page_url = next_article(&mut articles, CATEGORY_ARTICLES, &list, sort)
         .map(|cursor| format!("{url}?{}", forms::encoded(&[("cursor", &cursor)])));
     let paths = knowledge::breadcrumbs(&tree);
     let mut breadcrumb = crumbs(Some(node.id), &paths);
@@ -281,10 +284,15 @@ pub(crate) async fn article(
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
-    drop(tx);
+    let related = services.search.related(&mut tx, &caller.roles, &article).await?;
+    if viewing::is_reading(&request) {
+        let visitor = ReaderKey::of(&caller, Some(visit.csrf.nonce()), services.authenticator.pepper());
+        keep_view(tx, article.summary.id, visitor).await;
+    }
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     let words = markdown::plain_text(&article.content).split_whitespace().count();
     let summary = article.summary;
+    let paths = knowledge::breadcrumbs(&tree);
     let page = ArticlePage {
         layout: Layout {
             canonical_url: Some(format!("{}{}", services.config.public_url, article_url(&summary.slug))),
@@ -292,7 +300,7 @@ pub(crate) async fn article(
         },
         title: summary.title,
         summary: summary.summary,
-        breadcrumb: crumbs(summary.category_id, &knowledge::breadcrumbs(&tree)),
+        breadcrumb: crumbs(summary.category_id, &paths),
         html: rendered.html,
         headings: rendered
             .headings
@@ -304,9 +312,22 @@ pub(crate) async fn article(
         updated: Some(summary.updated_at.format("%-d %B %Y").to_string()),
         updated_iso: Some(summary.updated_at.to_rfc3339()),
         tags: article.tags,
+        related: related.into_iter().map(|article| line(article, &paths)).collect(),
         locale: summary.locale,
     };
     visit.page(StatusCode::OK, &page)
+}
+
+/// Keeps that the article is read. A view that cannot be kept is no reason not to show it.
+async fn keep_view(mut tx: TenantTx, article: Uuid, reader: Option<ReaderKey>) {
+    let Some(reader) = reader else { return };
+    let kept = async {
+        knowledge::views::keep(&mut tx, article, &reader).await?;
+        tx.commit().await
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(%error, "article.view_not_kept");
+    }
 }
 
 /// The stylesheet.

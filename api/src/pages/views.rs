@@ -205,6 +205,8 @@ pub struct ArticlePage {
     pub updated_iso: Option<String>,
     /// Names of tags.
     pub tags: Vec<String>,
+    /// What to read next.
+    pub related: Vec<ArticleLine>,
     /// The language of title, summary and text as a BCP 47 tag; the page around them is English.
     pub locale: String,
 }
@@ -313,6 +315,7 @@ mod tests {
             updated: None,
             updated_iso: None,
             tags: Vec::new(),
+            related: Vec::new(),
             locale: "en".to_owned(),
         }
     }

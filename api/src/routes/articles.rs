@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{
-    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty},
-    markdown,
+    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty, Sort, SortBy},
+    markdown, pagination,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -26,6 +26,7 @@ use crate::{
 
 const DEFAULT_LIMIT: i64 = 20;
 const MAX_LIMIT: i64 = 100;
+const MAX_TAGS: usize = 20;
 
 /// Which articles to list.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -34,24 +35,29 @@ const MAX_LIMIT: i64 = 100;
 pub(crate) struct ListQuery {
     /// Only this category and those below it, by slug.
     category: Option<String>,
-    /// Only with this tag, by slug.
+    /// Only with this tag, by slug; with one of several, separated by commas, at most 20.
     tag: Option<String>,
     /// Only this difficulty: `BEGINNER`, `INTERMEDIATE` or `ADVANCED`.
     difficulty: Option<String>,
     /// Only this language, such as `en`.
     locale: Option<String>,
+    /// By what: `published` (when readers first saw it; the default), `updated`, `title` (without case and accents, numbers by
+    /// their value), `views` or `helpful` (the lower bound of the Wilson score interval of its votes).
+    sort: Option<String>,
+    /// `asc` or `desc`. When left out, titles go from A to Z, and the newest, most read and most helpful come first.
+    order: Option<String>,
     /// How many at most, 1 to 100; 20 when left out.
     #[param(minimum = 1, maximum = 100, default = 20)]
     #[serde(default, deserialize_with = "paging::whole_number")]
     limit: Option<i64>,
-    /// Where to go on: `next_cursor` of the page before.
+    /// Where to go on: `next_cursor` of the page before, with the same other parameters.
     cursor: Option<String>,
 }
 
 /// A page of articles.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ArticlePage {
-    /// Newest first.
+    /// In the order that was asked for.
     results: Vec<ArticleLine>,
     /// Ask for the next page with it; null on the last page.
     next_cursor: Option<String>,
@@ -97,11 +103,28 @@ pub(crate) struct ArticleDetail {
     /// The headings of the content, in order.
     headings: Vec<HeadingLine>,
     tags: Vec<String>,
+    /// What to read next, at most 5: what an editor chose, then what is about the same.
+    related: Vec<RelatedArticle>,
     /// Number of the published revision, from 1.
     revision: i32,
     /// Raised by every change of the article.
     version: i32,
     last_reviewed_at: Option<DateTime<Utc>>,
+}
+
+/// An article to be read next.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RelatedArticle {
+    id: Uuid,
+    title: String,
+    slug: String,
+    /// Address of its page, from the root of the site.
+    url: String,
+    summary: String,
+    /// Name of its category.
+    category: Option<String>,
+    breadcrumb: Vec<Breadcrumb>,
+    locale: String,
 }
 
 /// A heading.
@@ -114,7 +137,7 @@ pub(crate) struct HeadingLine {
     anchor: String,
 }
 
-/// Lists the articles that the caller may see, newest first.
+/// Lists the articles that the caller may see, the newest first unless another order is asked for.
 #[utoipa::path(
     get, path = "/api/v2/help-center/articles/", tag = "Articles", operation_id = "listArticles",
     params(ListQuery),
@@ -132,7 +155,10 @@ pub(crate) async fn list(
 ) -> Result<Json<ArticlePage>, ApiError> {
     let query = query.into_inner();
     let limit = paging::limit(query.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
-    let after = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
+    let sort = parse_sort(query.sort.as_deref(), query.order.as_deref())?;
+    let tags = query.tag.as_deref().map(parse_tags).transpose()?;
+    let list = list_name(&query, sort);
+    let after = paging::after_article(&list, sort, query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let categories = query.category.as_deref().map(|slug| {
@@ -140,15 +166,15 @@ pub(crate) async fn list(
     });
     let filter = ArticleFilter {
         categories,
-        tag: query.tag,
+        tags,
         difficulty: query.difficulty.as_deref().map(parse_difficulty).transpose()?,
         locale: query.locale,
-        order: knowledge::Order::Published,
+        sort,
         after,
         limit: limit + 1,
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
-    let next_cursor = paging::next_cursor(&mut articles, limit, |last| (last.published_at, last.id));
+    let next_cursor = paging::next_article(&mut articles, limit, &list, sort);
     let paths = knowledge::breadcrumbs(&tree);
     Ok(Json(ArticlePage { results: articles.into_iter().map(|a| line(a, &paths)).collect(), next_cursor }))
 }
@@ -179,10 +205,12 @@ pub(crate) async fn detail(
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let related = services.search.related(&mut tx, &caller.roles, &article).await?;
     drop(tx);
+    let paths = knowledge::breadcrumbs(&tree);
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     Ok(HttpResponse::Ok().json(ArticleDetail {
-        line: line(article.summary, &knowledge::breadcrumbs(&tree)),
+        line: line(article.summary, &paths),
         content: article.content,
         html: rendered.html,
         headings: rendered
@@ -191,6 +219,7 @@ pub(crate) async fn detail(
             .map(|h| HeadingLine { level: h.level, text: h.text, anchor: h.anchor })
             .collect(),
         tags: article.tags,
+        related: related.into_iter().map(|article| related_line(article, &paths)).collect(),
         revision: article.revision,
         version: article.version,
         last_reviewed_at: article.last_reviewed_at,
@@ -234,6 +263,57 @@ pub(crate) fn breadcrumb(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<Crumb
 /// Reads a difficulty from a request.
 pub(crate) fn parse_difficulty(text: &str) -> Result<Difficulty, ApiError> {
     text.parse().map_err(|problem| ApiError::invalid(format!("`difficulty`: {problem}.")))
+}
+
+fn related_line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> RelatedArticle {
+    let breadcrumb = breadcrumb(article.category_id, paths);
+    RelatedArticle {
+        id: article.id,
+        url: article_url(&article.slug),
+        title: article.title,
+        slug: article.slug,
+        summary: article.summary,
+        category: breadcrumb.last().map(|crumb| crumb.name.clone()),
+        breadcrumb,
+        locale: article.locale,
+    }
+}
+
+fn parse_sort(by: Option<&str>, order: Option<&str>) -> Result<Sort, ApiError> {
+    let unknown = || {
+        let names: Vec<String> = SortBy::ALL.iter().map(|by| format!("`{}`", by.as_str())).collect();
+        ApiError::invalid(format!("`sort` must be one of {}.", names.join(", ")))
+    };
+    let by = by.map_or(Some(SortBy::default()), |name| SortBy::ALL.into_iter().find(|by| by.as_str() == name));
+    let usual = by.ok_or_else(unknown)?.usual();
+    match order {
+        None => Ok(usual),
+        Some("asc") => Ok(Sort { is_descending: false, ..usual }),
+        Some("desc") => Ok(Sort { is_descending: true, ..usual }),
+        Some(_) => Err(ApiError::invalid("`order` must be `asc` or `desc`.")),
+    }
+}
+
+fn parse_tags(text: &str) -> Result<Vec<String>, ApiError> {
+    let tags: Vec<String> = text.split(',').map(|tag| tag.trim().to_owned()).collect();
+    if tags.len() > MAX_TAGS {
+        return Err(ApiError::invalid(format!("`tag` may hold at most {MAX_TAGS} slugs.")));
+    }
+    Ok(tags)
+}
+
+fn list_name(query: &ListQuery, sort: Sort) -> String {
+    let filters = [
+        ("category", &query.category),
+        ("tag", &query.tag),
+        ("difficulty", &query.difficulty),
+        ("locale", &query.locale),
+    ];
+    let mut parts = vec![sort.by.as_str(), if sort.is_descending { "desc" } else { "asc" }];
+    for (name, value) in filters {
+        parts.extend(value.as_deref().into_iter().flat_map(|value| [name, value]));
+    }
+    pagination::list_name(&parts)
 }
 
 pub(super) fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> ArticleLine {

@@ -356,7 +356,7 @@ pub(crate) async fn suggest(
 }
 
 /// Who leaves something.
-fn reader(services: &Services, caller: &Principal, session: Option<&str>) -> Result<ReaderKey, ApiError> {
+pub(super) fn reader(services: &Services, caller: &Principal, session: Option<&str>) -> Result<ReaderKey, ApiError> {
     if matches!(caller.identity, shared::auth::Identity::Machine { .. }) {
         return Err(ApiError::new(
             Code::PermissionRequired,
@@ -379,7 +379,7 @@ fn at_most(name: &str, text: &str, most: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn no_such_article() -> ApiError {
+pub(super) fn no_such_article() -> ApiError {
     ApiError::not_found("There is no article with this id or slug, or you may not see it.")
 }
 

@@ -4,6 +4,7 @@ mod articles;
 mod audit_log;
 mod bulk;
 mod categories;
+mod contextual;
 mod feedback;
 mod health;
 mod inbox;
@@ -16,18 +17,21 @@ mod revisions;
 mod search;
 mod search_admin;
 mod taxonomy;
+mod views;
 mod writing;
 
 pub(crate) use articles::{
-    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, in_address, link_target, moved,
+    ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, RelatedArticle, article_url, in_address,
+    link_target, moved,
 };
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
+pub(crate) use contextual::{ContextualArticle, ContextualHelp, RuleBody, RuleLine, RuleList};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
-pub(crate) use paging::{after, next_cursor};
+pub(crate) use paging::{after_article, next_article};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use reindex::ReindexBody;
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
@@ -41,6 +45,7 @@ pub(crate) use search_admin::{
 pub(crate) use taxonomy::{
     CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
 };
+pub(crate) use views::ViewBody;
 pub(crate) use writing::{
     ArticleChangeBody, NewArticleBody, ReviewBody, StepBody, TranslationLine, WritingArticle, WritingPage,
 };
@@ -52,6 +57,9 @@ pub(crate) mod described {
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
+        contextual::{
+            __path_add_rule, __path_delete_rule, __path_help as __path_contextual, __path_replace_rule, __path_rules,
+        },
         feedback::{
             __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
             __path_take_vote_back, __path_vote, __path_votes,
@@ -71,6 +79,7 @@ pub(crate) mod described {
             __path_categories, __path_change_category, __path_create_category, __path_create_tag,
             __path_delete_category, __path_delete_tag, __path_order_categories, __path_rename_tag, __path_tags,
         },
+        views::__path_view,
         writing::{
             __path_change, __path_create, __path_detail as __path_written, __path_list as __path_writing,
             __path_review, __path_set_status,
@@ -138,6 +147,8 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
+        get("/api/v2/help-center/contextual/",     Reader, || web::to(contextual::help)),
+        post("/api/v2/help-center/articles/{id}/view/",        Reader, || web::to(views::view)),
         get("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::votes)),
         put("/api/v2/help-center/articles/{id}/vote/",         Reader, || web::to(feedback::vote)),
         delete("/api/v2/help-center/articles/{id}/vote/",      Reader, || web::to(feedback::take_vote_back)),
@@ -178,6 +189,10 @@ pub fn table() -> Vec<Endpoint> {
         delete("/api/v2/help-center/admin/synonyms/{id}/",         Admin,  || web::to(search_admin::delete_synonyms)),
         get("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pins)),
         put("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pin)),
+        get("/api/v2/help-center/admin/contextual-rules/",         Admin,  || web::to(contextual::rules)),
+        post("/api/v2/help-center/admin/contextual-rules/",        Admin,  || web::to(contextual::add_rule)),
+        put("/api/v2/help-center/admin/contextual-rules/{id}/",    Admin,  || web::to(contextual::replace_rule)),
+        delete("/api/v2/help-center/admin/contextual-rules/{id}/", Admin,  || web::to(contextual::delete_rule)),
         post("/api/v2/help-center/admin/reindex/",                 Admin,  || web::to(reindex::start)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),

@@ -1,7 +1,11 @@
 //! Lists, page by page. Handlers ask for one row more than a page holds, to see whether there is a next one.
 
 use serde::{Deserialize as _, Serialize, de::DeserializeOwned};
-use shared::pagination;
+use shared::{
+    knowledge::{ArticleSummary, Place, Sort},
+    pagination,
+};
+use uuid::Uuid;
 
 use crate::error::ApiError;
 
@@ -18,6 +22,24 @@ pub(super) fn limit(asked: Option<i64>, usual: i64, most: i64) -> Result<i64, Ap
 pub(crate) fn after<K: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<K>, ApiError> {
     let bad = || ApiError::invalid("`cursor` was not made by this list. Leave it out to begin with the first page.");
     cursor.map(|cursor| pagination::decode(cursor).ok_or_else(bad)).transpose()
+}
+
+/// Where a list of articles goes on: the place of the last article of an earlier page of the same list. `list` is the list's
+/// name (see [`pagination::list_name`]).
+pub(crate) fn after_article(list: &str, sort: Sort, cursor: Option<&str>) -> Result<Option<(Place, Uuid)>, ApiError> {
+    let Some((of, (place, id))) = after::<(String, (Place, Uuid))>(cursor)? else { return Ok(None) };
+    if of != list || !sort.has(&place) {
+        return Err(ApiError::invalid(
+            "`cursor` is of a list with another order or other filters. Keep these the same from page to page, or leave \
+             `cursor` out to begin with the first page.",
+        ));
+    }
+    Ok(Some((place, id)))
+}
+
+/// Like [`next_cursor`], for a list of articles.
+pub(crate) fn next_article(rows: &mut Vec<ArticleSummary>, limit: i64, list: &str, sort: Sort) -> Option<String> {
+    next_cursor(rows, limit, |last| (list, sort.place(last)))
 }
 
 /// Cuts off the row that is one too many; the cursor of the next page, if there is one.

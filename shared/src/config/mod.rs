@@ -5,7 +5,13 @@
 
 mod traces;
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroUsize},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use secrecy::SecretString;
 
@@ -206,6 +212,20 @@ impl WorkerConfig {
     pub fn concurrency_of(&self, queue: Queue) -> Option<usize> {
         let Some(queues) = &self.queues else { return Some(self.concurrency) };
         queues.iter().find(|(served, _)| *served == queue).map(|(_, at_once)| at_once.unwrap_or(self.concurrency))
+    }
+}
+
+/// What is remembered of readers, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryConfig {
+    /// `HISTORY_DAYS`: after how many days views of articles and searches are forgotten, at least 1. Default 400.
+    pub days: u16,
+}
+
+impl HistoryConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Ok(Self { days: value_or("HISTORY_DAYS", NonZeroU16::new(400).unwrap_or(NonZeroU16::MAX))?.get() })
     }
 }
 

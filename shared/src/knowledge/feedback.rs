@@ -68,7 +68,11 @@ impl Votes {
 }
 
 /// An article that the caller may see, by id or slug, with the revision that they see.
-async fn seen(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
+pub(super) async fn seen(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    id_or_slug: &str,
+) -> Result<Option<(Uuid, Uuid)>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select id, published_revision_id as "revision!" from articles
@@ -245,8 +249,8 @@ pub async fn bookmarks(
     let tenant = tx.tenant().uuid();
     let (before_at, before_id) = before.unzip();
     let rows = sqlx::query!(
-        r#"select b.created_at, a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.view_count,
-                  a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at
+        r#"select b.created_at, a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group,
+                  a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at
            from bookmarks b join articles a on a.tenant_id = b.tenant_id and a.id = b.article_id
            join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
            where b.tenant_id = $1 and b.reader = $2 and article_is_visible(a.status, a.target_roles, $3)
@@ -272,6 +276,7 @@ pub async fn bookmarks(
                 category_id: r.category_id,
                 difficulty: r.difficulty,
                 locale: r.locale,
+                translation_group: r.translation_group,
                 view_count: r.view_count,
                 helpful_count: r.helpful_count,
                 not_helpful_count: r.not_helpful_count,

@@ -147,3 +147,18 @@ impl Job for Reindex {
         Some(format!("{extent} {:?}", self.part))
     }
 }
+
+/// Counts a tenant's views that are not counted yet.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct CountViews {}
+
+impl Job for CountViews {
+    const NAME: &'static str = "count_views";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(300);
+    const MAX_ATTEMPTS: u32 = 3;
+
+    fn unique_key(&self) -> Option<String> {
+        Some(String::new())
+    }
+}

@@ -15,22 +15,29 @@ pub mod import;
 mod index;
 mod jobs;
 pub mod lag;
+mod listing;
 mod locale;
+mod page_url;
 mod read;
 pub mod reindex;
 pub mod slug;
 mod store;
 pub mod taxonomy;
+pub mod views;
 mod words;
 pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
-pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart};
+pub use jobs::{
+    BulkAction, BulkChange, CountViews, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart,
+};
+pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;
+pub use page_url::{PageUrl, PageUrlError};
 pub(crate) use read::helpful_ratio;
 pub use read::{
-    ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
-    category_by_id, category_by_slug, category_with_descendants, link_targets, moved_to,
+    ArticleSummary, ArticleView, CategoryNode, Crumb, article, breadcrumbs, categories, category_by_id,
+    category_by_slug, category_with_descendants, link_targets, moved_to,
 };
 pub(crate) use words::{folded, identifiers, words};

@@ -5,40 +5,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::article::Difficulty;
 use crate::{auth::Roles, db::TenantTx};
 
-/// Which articles to list.
-#[derive(Debug, Clone, Default)]
-pub struct ArticleFilter {
-    /// Only of these categories; descendants are not added by themselves.
-    pub categories: Option<Vec<Uuid>>,
-    /// Only with this tag, by slug.
-    pub tag: Option<String>,
-    /// Only of this difficulty.
-    pub difficulty: Option<Difficulty>,
-    /// Only in this language.
-    pub locale: Option<String>,
-    /// In which order.
-    pub order: Order,
-    /// Only after this one, in the list's order: its time and id.
-    pub after: Option<(DateTime<Utc>, Uuid)>,
-    /// At most so many.
-    pub limit: i64,
-}
-
-/// The order of a list, newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
-    /// By when readers first saw the article.
-    #[default]
-    Published,
-    /// By when it was changed last.
-    Updated,
-}
-
 /// An article in a list.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct ArticleSummary {
     /// Identity.
     pub id: Uuid,
@@ -54,6 +24,8 @@ pub struct ArticleSummary {
     pub difficulty: String,
     /// Language.
     pub locale: String,
+    /// What its translations have in common.
+    pub translation_group: Uuid,
     /// How often it was read.
     pub view_count: i64,
     /// How many found it helpful.
@@ -82,40 +54,6 @@ pub(crate) fn helpful_ratio(helpful: i64, not_helpful: i64) -> f64 {
     }
 }
 
-/// The visible articles that pass the filter, newest first.
-pub async fn articles(
-    tx: &mut TenantTx,
-    roles: &Roles,
-    filter: &ArticleFilter,
-) -> Result<Vec<ArticleSummary>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let (after_at, after_id) = filter.after.unzip();
-    sqlx::query_as!(
-        ArticleSummary,
-        r#"select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.view_count, a.helpful_count,
-                  a.not_helpful_count, a.published_at as "published_at!", a.updated_at
-           from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
-           where a.tenant_id = $1 and article_is_visible(a.status, a.target_roles, $2)
-             and article_passes_filters(a.category_id, a.difficulty, a.locale, $3, $5, $6)
-             and ($4::text[] is null or article_has_tag(a.tenant_id, a.id, $4))
-             and ($7::timestamptz is null
-                  or (case when $10 then a.updated_at else a.published_at end, a.id) < ($7, $8::uuid))
-           order by case when $10 then a.updated_at else a.published_at end desc, a.id desc limit $9"#,
-        tenant,
-        roles.as_slice(),
-        filter.categories.as_deref(),
-        filter.tag.as_ref().map(std::slice::from_ref),
-        filter.difficulty.map(Difficulty::as_str),
-        filter.locale.as_deref(),
-        after_at,
-        after_id,
-        filter.limit,
-        filter.order == Order::Updated
-    )
-    .fetch_all(tx.connection())
-    .await
-}
-
 /// An article as its readers see it.
 #[derive(Debug, Clone)]
 pub struct ArticleView {
@@ -138,7 +76,7 @@ pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Resu
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select a.id, a.slug, r.title, r.summary, r.content, r.number, a.category_id, a.difficulty, a.locale,
-                  a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at,
+                  a.translation_group, a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at,
                   a.version, a.last_reviewed_at,
                   array(select t.name from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
                         where at.tenant_id = a.tenant_id and at.article_id = a.id order by t.name) as "tags!"
@@ -162,6 +100,7 @@ pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Resu
             category_id: r.category_id,
             difficulty: r.difficulty,
             locale: r.locale,
+            translation_group: r.translation_group,
             view_count: r.view_count,
             helpful_count: r.helpful_count,
             not_helpful_count: r.not_helpful_count,

@@ -12,11 +12,15 @@
 //! answers alone, and the outcome says so.
 
 pub mod bm25;
+pub mod contextual;
 pub mod fusion;
 pub mod history;
+mod jobs;
 mod keyword;
+pub mod prune;
 mod query;
 mod rank;
+mod related;
 mod snippet;
 mod store;
 mod suggest;
@@ -32,6 +36,7 @@ use moka::future::Cache;
 use pgvector::HalfVector;
 use uuid::Uuid;
 
+pub use jobs::PruneHistory;
 pub use query::{Query, QueryError};
 pub use rank::Candidate;
 use store::State;
@@ -158,6 +163,10 @@ pub struct Search {
     exact: Cache<Asked, bool>,
     /// Answers, each with the version of the index that it was made of.
     answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
+    /// What is about the same as an article, with the version of the index that it was made of.
+    related: Cache<related::Shown, (i64, Arc<[Uuid]>)>,
+    /// The rules of tenants for pages, with the same version.
+    rules: Cache<Uuid, (i64, Arc<contextual::ReadyRules>)>,
 }
 
 /// What an answer depends on, beside the index.
@@ -184,6 +193,10 @@ const ESTIMATE_KEPT_FOR: Duration = Duration::from_secs(600);
 const KEPT_ANSWERS: u64 = 2_000;
 /// Most estimates that are kept.
 const KEPT_ESTIMATES: u64 = 10_000;
+/// Most articles whose neighbours are remembered; each takes some 300 bytes.
+const KEPT_RELATED: u64 = 20_000;
+/// Most rules that are kept; each takes some 3 kB.
+const KEPT_RULES: u64 = 20_000;
 
 impl Search {
     /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
@@ -191,7 +204,12 @@ impl Search {
     pub fn new(database: Database, embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Self {
         let exact = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(ESTIMATE_KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
-        Self { database, embedders: embedders.into_iter().collect(), exact, answers }
+        let related = Cache::builder().max_capacity(KEPT_RELATED).build();
+        let weight = |_: &Uuid, (_, rules): &(i64, Arc<contextual::ReadyRules>)| {
+            u32::try_from(rules.len() + 1).unwrap_or(u32::MAX)
+        };
+        let rules = Cache::builder().max_capacity(KEPT_RULES).weigher(weight).build();
+        Self { database, embedders: embedders.into_iter().collect(), exact, answers, related, rules }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has

@@ -288,7 +288,10 @@ async fn help_center() -> (TestApp, String) {
 /// The parameters of an endpoint's query.
 fn parameters(path: &str) -> &'static [&'static str] {
     match path {
-        "/api/v2/help-center/articles/" => &["category", "tag", "difficulty", "locale", "limit", "cursor"],
+        "/api/v2/help-center/articles/" => {
+            &["category", "tag", "difficulty", "locale", "sort", "order", "limit", "cursor"]
+        }
+        "/api/v2/help-center/contextual/" => &["url", "title", "limit"],
         "/api/v2/help-center/admin/searches/" => &["only", "limit", "cursor"],
         "/api/v2/help-center/admin/jobs/" => &["state", "queue", "job", "limit", "cursor"],
         "/api/v2/help-center/admin/articles/" => {
@@ -310,6 +313,8 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/synonyms/"
         | "/api/v2/help-center/admin/synonyms/{id}/"
         | "/api/v2/help-center/admin/search-pins/"
+        | "/api/v2/help-center/admin/contextual-rules/"
+        | "/api/v2/help-center/admin/contextual-rules/{id}/"
         | "/api/v2/help-center/admin/reindex/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
@@ -318,6 +323,7 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/jobs/retry/"
         | "/api/v2/help-center/admin/jobs/discard/"
         | "/api/v2/help-center/admin/jobs/cancel/"
+        | "/api/v2/help-center/articles/{id}/view/"
         | "/api/v2/help-center/articles/{id}/reports/"
         | "/api/v2/help-center/suggestions/"
         | "/api/v2/help-center/admin/reports/{id}/"
@@ -368,6 +374,22 @@ fn cursors() -> Vec<String> {
     }
     for time in ["+262142-12-31T23:59:59Z", "+294277-01-01T00:00:00Z", "9999-12-31T23:59:60.999999999Z"] {
         cursors.push(pagination::encode(&(time, id)));
+        cursors.push(pagination::encode(&(pagination::list_name(&["published", "desc"]), (json!({ "at": time }), id))));
+    }
+    // Of lists of articles, with places that no article has.
+    for (sort, place) in [
+        ("published", json!({ "read": 1 })),
+        ("published", json!({ "at": null })),
+        ("title", json!({ "titled": "a\0b" })),
+        ("title", json!({ "titled": "x".repeat(5_000) })),
+        ("views", json!({ "read": i64::MIN })),
+        ("helpful", json!({ "voted": [i64::MAX, i64::MAX] })),
+        ("helpful", json!({ "voted": [-1, 3] })),
+        ("helpful", json!({ "voted": [0] })),
+    ] {
+        let order = if sort == "title" { "asc" } else { "desc" };
+        let cursor = pagination::encode(&(pagination::list_name(&[sort, order]), (place, id)));
+        cursors.push(format!("{cursor}&sort={sort}"));
     }
     cursors
 }
@@ -601,6 +623,9 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("part", json!("all")),
         ("terms", json!(["a", "b"])),
         ("query", json!("page")),
+        ("url", json!("https://app.example.com/page")),
+        ("pattern", json!("/projects/:id/billing")),
+        ("priority", json!(1)),
     ]);
     fields
 }
@@ -900,10 +925,22 @@ async fn filters_are_words_of_a_list_or_values_never_a_piece_of_sql() {
         let body = json!({ "query": "page", "difficulty": difficulty });
         assert_eq!(app.post("/api/v2/help-center/search/", token, &body).await.0, 400, "{difficulty}");
     }
-    // There is nothing to sort by.
-    for name in ["sort", "order", "order_by", "ordering", "filter", "where", "fields"] {
+    for (name, value) in [
+        ("sort", "title desc"),
+        ("sort", "a.title_key"),
+        ("sort", "TITLE"),
+        ("order", "asc nulls last"),
+        ("order", "1"),
+    ] {
+        let query = format!("/api/v2/help-center/articles/?{name}={}", escaped(value));
+        assert_eq!(app.get(&query, token).await.0, 400, "{name}={value}");
+    }
+    // There is no such thing.
+    for name in ["order_by", "ordering", "filter", "where", "fields"] {
         let (status, _) = app.get(&format!("/api/v2/help-center/articles/?{name}=title"), token).await;
         assert_eq!(status, 400, "{name}");
+    }
+    for name in ["sort", "order", "order_by", "ordering", "filter", "where", "fields"] {
         let body = json!({ "query": "page", name: "title" });
         assert_eq!(app.post("/api/v2/help-center/search/", token, &body).await.0, 400, "{name}");
     }
@@ -1133,6 +1170,10 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
         (_, "admin/reindex/") => json!({ "part": "all" }),
         (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
         (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
+        (_, path) if path.starts_with("admin/contextual-rules/") => {
+            json!({ "pattern": "/settings/*", "article_ids": [Uuid::nil()] })
+        }
+        (_, "articles/{id}/view/") => json!({ "url": "https://app.example.com/page" }),
         (_, "articles/{id}/vote/") => json!({ "helpful": true }),
         (_, "articles/{id}/reports/") => json!({ "kind": "OUTDATED" }),
         (_, "admin/articles/bulk/") => json!({ "action": "archive", "article_ids": [Uuid::nil()] }),
@@ -1166,6 +1207,7 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         ("/api/v2/help-center/admin/articles/{id}/diff/", _) => {
             Raw { path: format!("{}?from=1&to=1", request.path.replace("page", &Uuid::nil().to_string())), ..request }
         }
+        ("/api/v2/help-center/contextual/", _) => Raw { path: format!("{}?url=/page", request.path), ..request },
         ("/search/" | "/api/v2/help-center/search/suggestions/", _) => {
             Raw { path: format!("{}?q=page", request.path), ..request }
         }

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use shared::{
+    config::HistoryConfig,
     embedding::{EmbedError, Embedder, Embedding, ModelId},
     knowledge::{
         EmbedArticle, ReconcileEmbeddings,
@@ -240,7 +241,12 @@ impl Embedder for Hesitant {
 async fn while_the_model_works(test: &Knowledge, change: impl AsyncFnOnce()) {
     let (asked, gate) = (Gate::closed(), Gate::closed());
     let embedder = Arc::new(Hesitant { model: tests::embedder(), asked: asked.clone(), gate: gate.clone() });
-    let context = worker::Context { database: test.app.db.database.clone(), embedder, clock: test.app.clock.clone() };
+    let context = worker::Context {
+        database: test.app.db.database.clone(),
+        embedder,
+        clock: test.app.clock.clone(),
+        history: HistoryConfig { days: 400 },
+    };
     let worker = Running::start(test.app.worker_with(worker::registry(&context)));
     asked.passed().await;
     change().await;

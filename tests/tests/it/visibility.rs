@@ -22,6 +22,7 @@ use shared::{
         session::{self, NewPerson},
     },
     clock::Clock,
+    knowledge::Place,
     pagination,
     tenancy::{self, NewTenant, Tenant},
 };
@@ -132,6 +133,7 @@ async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Arti
     .await
     .unwrap();
 
+    explain_pages(&mut owner, tenant).await;
     let mut articles = BTreeMap::new();
     for (kind, _) in ARTICLES {
         let canary = canary(kind, name);
@@ -150,6 +152,23 @@ async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Arti
         articles.insert(*kind, Article { kind, canary, id, slug, category, tag, lure, published_at });
     }
     articles
+}
+
+/// Gives each article a rule that names it and a page on which three people read it.
+async fn explain_pages(owner: &mut sqlx::PgConnection, tenant: &Tenant) {
+    for sql in [
+        "insert into contextual_rules (tenant_id, pattern)
+         select tenant_id, '/handbook?of=' || slug from articles where tenant_id = $1",
+        "insert into contextual_rule_articles (tenant_id, rule_id, article_id, position)
+         select a.tenant_id, r.id, a.id, 0
+         from articles a join contextual_rules r on r.tenant_id = a.tenant_id and r.pattern = '/handbook?of=' || a.slug
+         where a.tenant_id = $1",
+        "insert into article_views (tenant_id, article_id, reader, page)
+         select tenant_id, id, 'person:reader-' || n, slug || '.example.com/handbook' from articles, generate_series(1, 3) as n
+         where tenant_id = $1",
+    ] {
+        sqlx::query(sql).bind(tenant.id.uuid()).execute(&mut *owner).await.unwrap();
+    }
 }
 
 /// Somebody who asks.
@@ -340,8 +359,12 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
     // Everybody may see the category of some hidden articles; the others must look like none.
     let category_is_hidden = category != "guides";
     // As a cursor would be that points at the article, or just before it.
-    let cursor = pagination::encode(&(published_at, id));
-    let before = pagination::encode(&(*published_at + chrono::Duration::seconds(1), Uuid::max()));
+    let at = |list: &[&str], time: &chrono::DateTime<chrono::Utc>, id: &Uuid| {
+        pagination::encode(&(pagination::list_name(list), (Place::At(*time), id)))
+    };
+    let just_before = *published_at + chrono::Duration::seconds(1);
+    let (cursor, before) =
+        (at(&["published", "desc"], published_at, id), at(&["published", "desc"], &just_before, &Uuid::max()));
     match path {
         "/api/v2/help-center/search/" => {
             let post = |body: Value, same_as_missing| Probe {
@@ -392,12 +415,33 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             get(format!("{path}?{}", encoded(&[("tag", tag)]))),
             get(format!("{path}?{}", encoded(&[("category", "guides"), ("tag", tag)]))),
             get(format!("{path}?{}", encoded(&[("difficulty", "BEGINNER"), ("locale", "en")]))),
+            get(format!("{path}?sort=title")),
+            get(format!("{path}?sort=views&order=asc")),
+            get(format!("{path}?sort=helpful&limit=1")),
             Probe { same_as_missing: false, ..get(format!("{path}?{}", encoded(&[("cursor", &cursor)]))) },
             Probe { same_as_missing: false, ..get(format!("{path}?{}", encoded(&[("cursor", &before)]))) },
         ],
         "/api/v2/help-center/articles/{id}/" | "/articles/{slug}/" => {
             let at = |value: &str| get(path.replace("{id}", value).replace("{slug}", value));
             vec![at(&id.to_string()), at(slug), at(&id.simple().to_string()), at(&id.to_string().to_uppercase())]
+        }
+        "/api/v2/help-center/contextual/" => {
+            let page = |url: &str, title: &str| get(format!("{path}?{}", encoded(&[("url", url), ("title", title)])));
+            vec![
+                page(&format!("https://app.example.com/handbook?of={slug}"), ""),
+                page(&format!("https://{slug}.example.com/handbook"), ""),
+                page("https://app.example.com/handbook", "Handbook"),
+                Probe { same_as_missing: false, ..page("/", lure) },
+            ]
+        }
+        "/api/v2/help-center/articles/{id}/view/" => {
+            let at = |value: &str| Probe {
+                method: Method::POST,
+                path: path.replace("{id}", value),
+                body: Some(json!({ "url": "https://app.example.com/page" })),
+                same_as_missing: true,
+            };
+            vec![at(&id.to_string()), at(slug)]
         }
         "/api/v2/help-center/articles/{id}/vote/"
         | "/api/v2/help-center/articles/{id}/reports/"
@@ -438,6 +482,7 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
         ],
         "/categories/{slug}/" => {
             let address = path.replace("{slug}", category);
+            let before = at(&["category", category], &just_before, &Uuid::max());
             let probe = |path| Probe { same_as_missing: category_is_hidden, ..get(path) };
             vec![probe(address.clone()), probe(format!("{address}?{}", encoded(&[("cursor", &before)])))]
         }
@@ -453,7 +498,7 @@ fn shows(path: &str, article: &Article) -> bool {
     match path {
         "/api/v2/help-center/categories/" => article.category == article.canary,
         "/api/v2/help-center/suggestions/" => false,
-        path => !["/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
+        path => !["/view/", "/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
     }
 }
 

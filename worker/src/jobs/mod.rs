@@ -1,7 +1,9 @@
 //! One file for each job: load, call one domain function, say what happened.
 
 pub(crate) mod bulk_change;
+pub(crate) mod count_views;
 pub(crate) mod embed_article;
+pub(crate) mod prune_history;
 pub(crate) mod publish_scheduled;
 pub(crate) mod reconcile_embeddings;
 pub(crate) mod reindex;
