@@ -6,14 +6,14 @@ use shared::{
     clock::Clock,
     db::Database,
     embedding::Embedder,
-    knowledge::{BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex},
+    knowledge::{BulkChange, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings, Reindex},
     queue::{
         Job, JobError,
         worker::{Registry, Run},
     },
 };
 
-use crate::jobs::{bulk_change, embed_article, publish_scheduled, reconcile_embeddings, reindex};
+use crate::jobs::{bulk_change, embed_article, import_documentation, publish_scheduled, reconcile_embeddings, reindex};
 
 /// What jobs work with.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub fn registry(context: &Context) -> Registry {
         .job::<PublishScheduled, _, _>(with(context, publish_scheduled::run))
         .job::<BulkChange, _, _>(with(context, bulk_change::run))
         .job::<Reindex, _, _>(with(context, reindex::run))
+        .job::<ImportDocumentation, _, _>(with(context, import_documentation::run))
 }
 
 /// Gives a job's function the context.

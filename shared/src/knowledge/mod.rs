@@ -7,9 +7,11 @@
 //! Who sees an article is decided by the SQL function `article_is_visible` alone.
 
 mod article;
+pub mod assets;
 pub mod bulk;
 pub mod chunk;
 pub mod embed;
+pub mod export;
 pub mod feedback;
 pub mod import;
 mod index;
@@ -26,11 +28,14 @@ pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
-pub use jobs::{BulkAction, BulkChange, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart};
+pub use jobs::{
+    BulkAction, BulkChange, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings, Reindex,
+    ReindexPart,
+};
 pub use locale::Locale;
 pub(crate) use read::helpful_ratio;
 pub use read::{
-    ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, Order, article, articles, breadcrumbs, categories,
-    category_by_id, category_by_slug, category_with_descendants, link_targets, moved_to,
+    ArticleFilter, ArticleSummary, ArticleView, CategoryNode, Crumb, LinkTo, Order, article, articles, breadcrumbs,
+    categories, category_by_id, category_by_slug, category_with_descendants, link_targets, moved_to,
 };
 pub(crate) use words::{folded, identifiers, words};

@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk_change;
 pub(crate) mod embed_article;
+pub(crate) mod import_documentation;
 pub(crate) mod publish_scheduled;
 pub(crate) mod reconcile_embeddings;
 pub(crate) mod reindex;
