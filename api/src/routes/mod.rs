@@ -1,11 +1,14 @@
 //! The whole URL table. A test walks it: every route must be here to exist, and says who may call it.
 
 mod articles;
+mod assets;
 mod audit_log;
 mod bulk;
 mod categories;
+mod export;
 mod feedback;
 mod health;
+mod imports;
 mod inbox;
 mod job_events;
 mod jobs;
@@ -16,15 +19,18 @@ mod revisions;
 mod search;
 mod search_admin;
 mod taxonomy;
+mod upload;
 mod writing;
 
 pub(crate) use articles::{
     ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, article_url, in_address, link_target, moved,
 };
+pub(crate) use assets::AssetLine;
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
+pub(crate) use imports::{ImportLine, ImportPage};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
 pub(crate) use paging::{after, next_cursor};
@@ -41,6 +47,7 @@ pub(crate) use search_admin::{
 pub(crate) use taxonomy::{
     CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
 };
+pub(crate) use upload::FileBody;
 pub(crate) use writing::{
     ArticleChangeBody, NewArticleBody, ReviewBody, StepBody, TranslationLine, WritingArticle, WritingPage,
 };
@@ -49,13 +56,16 @@ pub(crate) use writing::{
 pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
+        assets::__path_add as __path_add_image,
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
+        export::__path_download as __path_export,
         feedback::{
             __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
             __path_take_vote_back, __path_vote, __path_votes,
         },
+        imports::{__path_detail as __path_import, __path_list as __path_imports, __path_start as __path_start_import},
         inbox::{__path_reports, __path_settle_report, __path_settle_suggestion, __path_suggestions},
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
@@ -167,6 +177,7 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/admin/tags/",                    Editor, || web::to(taxonomy::create_tag)),
         patch("/api/v2/help-center/admin/tags/{id}/",              Editor, || web::to(taxonomy::rename_tag)),
         delete("/api/v2/help-center/admin/tags/{id}/",             Editor, || web::to(taxonomy::delete_tag)),
+        post("/api/v2/help-center/admin/assets/",                  Author, || web::to(assets::add)),
         get("/api/v2/help-center/admin/reports/",                  Author, || web::to(inbox::reports)),
         patch("/api/v2/help-center/admin/reports/{id}/",           Editor, || web::to(inbox::settle_report)),
         get("/api/v2/help-center/admin/suggestions/",              Author, || web::to(inbox::suggestions)),
@@ -178,6 +189,10 @@ pub fn table() -> Vec<Endpoint> {
         delete("/api/v2/help-center/admin/synonyms/{id}/",         Admin,  || web::to(search_admin::delete_synonyms)),
         get("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pins)),
         put("/api/v2/help-center/admin/search-pins/",              Admin,  || web::to(search_admin::pin)),
+        post("/api/v2/help-center/admin/import/",                  Admin,  || web::to(imports::start)),
+        get("/api/v2/help-center/admin/imports/",                  Admin,  || web::to(imports::list)),
+        get("/api/v2/help-center/admin/imports/{id}/",             Admin,  || web::to(imports::detail)),
+        get("/api/v2/help-center/admin/export/",                   Admin,  || web::to(export::download)),
         post("/api/v2/help-center/admin/reindex/",                 Admin,  || web::to(reindex::start)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
@@ -206,6 +221,7 @@ pub fn table() -> Vec<Endpoint> {
         post("/sign-in/",                          Open,   || web::to(pages::sign_in)),
         post("/sign-out/",                         Open,   || web::to(pages::sign_out)),
         get("/assets/{file}",                      Open,   || web::to(pages::asset)),
+        get("/assets/{hash}/{name}",               Reader, || web::to(pages::image)),
     ]
 }
 
@@ -215,6 +231,9 @@ const READING: &str = "/api/v2/help-center/";
 const STAFF: &str = "/api/v2/help-center/admin/";
 /// Where bodies hold whole articles.
 const WRITING: &str = "/api/v2/help-center/admin/articles/";
+
+/// Where whole archives are sent and fetched.
+const TRANSFERS: [&str; 2] = ["/api/v2/help-center/admin/import/", "/api/v2/help-center/admin/export/"];
 
 /// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
 /// without its final slash leads to the one with it.
@@ -241,11 +260,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         if path.starts_with(WRITING) {
             resource = resource.app_data(error::json_up_to(MAX_ARTICLE_BODY_BYTES));
         }
-        let resource = resource.wrap(from_fn(boundary::deadline));
-        if path.starts_with(READING) && !path.starts_with(STAFF) {
-            config.service(resource.wrap(from_fn(boundary::tagged)));
+        if TRANSFERS.contains(&path) {
+            config.service(resource.wrap(from_fn(boundary::transfer_deadline)));
+        } else if path.starts_with(READING) && !path.starts_with(STAFF) {
+            config.service(resource.wrap(from_fn(boundary::deadline)).wrap(from_fn(boundary::tagged)));
         } else {
-            config.service(resource);
+            config.service(resource.wrap(from_fn(boundary::deadline)));
         }
         if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
             config.service(web::resource(without_slash).to(add_slash));
