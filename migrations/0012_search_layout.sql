@@ -17,10 +17,14 @@ create table passage_embeddings (
     foreign key (tenant_id, passage_id) references passages (tenant_id, id) on delete cascade
 );
 alter table passage_embeddings alter column embedding set storage plain; -- always read, and too small to be worth a detour
+-- The owner is not a superuser everywhere, and this is about all tenants.
+alter table passages no force row level security;
+alter table passage_embeddings_before no force row level security;
 insert into passage_embeddings (tenant_id, passage_id, article_id, ordinal, model, embedding, created_at)
 select e.tenant_id, e.passage_id, p.article_id, p.ordinal, e.model, e.embedding::halfvec(384), e.created_at
 from passage_embeddings_before e join passages p on p.tenant_id = e.tenant_id and p.id = e.passage_id
 order by p.tenant_id, p.article_id, p.ordinal;
+alter table passages force row level security;
 drop table passage_embeddings_before;
 create index passage_embeddings_article_index on passage_embeddings (tenant_id, article_id, ordinal);
 -- A denser graph than pgvector's default: questions lie far from all passages, and a sparse one loses a few of the nearest.

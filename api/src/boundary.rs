@@ -1,7 +1,10 @@
 //! What surrounds every request: its span, its id, its metrics, security headers, and the one place where an error is
 //! logged and turned into what the caller reads.
 
-use std::{sync::LazyLock, time::Instant};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -134,9 +137,25 @@ pub async fn deadline(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(limit) = request.app_data::<Data<Services>>().map(|services| services.config.request_timeout) else {
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    };
+    let limit = request.app_data::<Data<Services>>().map(|services| services.config.request_timeout);
+    within(limit, request, next).await
+}
+
+/// The same for requests with whole archives, which have more time.
+pub async fn transfer_deadline(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let limit = request.app_data::<Data<Services>>().map(|services| services.config.transfer_timeout);
+    within(limit, request, next).await
+}
+
+async fn within(
+    limit: Option<Duration>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(limit) = limit else { return Ok(next.call(request).await?.map_into_boxed_body()) };
     let asked = request.request().clone();
     match tokio::time::timeout(limit, next.call(request)).await {
         Ok(answer) => Ok(answer?.map_into_boxed_body()),

@@ -3,6 +3,7 @@
 
 mod access;
 mod demo;
+mod export;
 mod index;
 mod jobs;
 mod output;
@@ -39,8 +40,10 @@ enum Command {
     Migrate,
     /// Create the demonstration tenants, people and tokens; harmless to repeat.
     SeedDemo,
-    /// Import a folder of Markdown, MDX and HTML files; harmless to repeat.
+    /// Import a folder of Markdown, MDX and HTML files, or a zip archive of one; harmless to repeat.
     SyncDocumentation(sync::SyncArguments),
+    /// Export all articles with categories, tags and images as a folder or zip archive of Markdown files.
+    ExportDocumentation(export::ExportArguments),
     /// Show how far a tenant's articles are indexed.
     IndexStatus(index::StatusArguments),
     /// Have what search knows made anew, by jobs, while it is searched.
@@ -118,6 +121,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Migrate => ExitCode::SUCCESS,
         Command::SeedDemo => demo::seed(&database, json).await?,
         Command::SyncDocumentation(arguments) => sync::run(&database, arguments, json).await?,
+        Command::ExportDocumentation(arguments) => export::run(&database, arguments, json).await?,
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
         Command::RebuildIndexes(arguments) => index::rebuild(&database, arguments, json).await?,
         Command::Jobs(command) => jobs::run(&database, command, json).await?,

@@ -1,12 +1,19 @@
 //! `sync-documentation`.
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shared::{
     db::Database,
-    knowledge::import::{self, FileOutcome, SyncOptions, SyncReport},
+    knowledge::import::{
+        self, FileOutcome, SyncOptions, SyncReport,
+        archive::{self, Unpacked},
+    },
 };
 
 use crate::{TenantArgument, canonical, output};
@@ -16,8 +23,8 @@ const LISTED: usize = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct SyncArguments {
-    /// The folder to import.
-    directory: PathBuf,
+    /// The folder to import, or a zip archive of one.
+    path: PathBuf,
     #[command(flatten)]
     tenant: TenantArgument,
     /// Only show what would happen.
@@ -26,7 +33,7 @@ pub(crate) struct SyncArguments {
     /// Archive articles whose file is gone.
     #[arg(long)]
     archive_removed: bool,
-    /// Keeps this folder's articles apart from those of other imports [default: the folder's name].
+    /// Keeps this folder's articles apart from those of other imports [default: the name of the folder or archive].
     #[arg(long)]
     source: Option<String>,
     /// The category of files that lie in no folder and name none.
@@ -35,18 +42,18 @@ pub(crate) struct SyncArguments {
 }
 
 pub(crate) async fn run(database: &Database, arguments: SyncArguments, json: bool) -> anyhow::Result<ExitCode> {
-    let root = canonical(&arguments.directory)?;
+    let path = canonical(&arguments.path)?;
     let tenant = arguments.tenant.find(database).await?;
     let source = match arguments.source {
         Some(source) => source,
-        None => root
-            .file_name()
+        None => if path.is_file() { path.file_stem() } else { path.file_name() }
             .and_then(|name| name.to_str())
             .map(str::to_owned)
             .context("the folder has no name to know its articles by; give one with --source")?,
     };
+    let unpacked = if path.is_file() { Some(unpack(&path)?) } else { None };
     let options = SyncOptions {
-        root,
+        root: unpacked.as_ref().map_or(path, |unpacked| unpacked.root().to_owned()),
         source,
         default_category: arguments.category,
         dry_run: arguments.dry_run,
@@ -60,9 +67,15 @@ pub(crate) async fn run(database: &Database, arguments: SyncArguments, json: boo
     };
     let report = import::sync(database, tenant.id, &options, &progress).await;
     bar.finish_and_clear();
-    let report = report?;
+    let mut report = report?;
+    report.failed.extend(unpacked.into_iter().flat_map(|unpacked| unpacked.problems));
     output::done(json, &summary(&report), &report);
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn unpack(path: &Path) -> anyhow::Result<Unpacked> {
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(archive::unpack(std::io::BufReader::new(file))?)
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -93,11 +106,18 @@ fn summary(report: &SyncReport) -> String {
         );
     }
     let _ = writeln!(text, "{:>6} categories {verb}created", report.categories_created);
+    if report.categories_changed > 0 {
+        let _ = writeln!(text, "{:>6} categories {verb}changed", report.categories_changed);
+    }
+    if report.images_created > 0 {
+        let _ = writeln!(text, "{:>6} images created", report.images_created);
+    }
     if report.dry_run {
         list(&mut text, "changes", report.changes.iter().map(|(path, outcome)| (path, described(outcome))));
     }
     list(&mut text, "failed", report.failed.iter().map(|(path, reason)| (path, reason.clone())));
     list(&mut text, "broken links", report.broken_links.iter().map(|(path, to)| (path, to.clone())));
+    list(&mut text, "broken images", report.broken_images.iter().map(|(path, to)| (path, to.clone())));
     list(&mut text, "warnings", report.warnings.iter().map(|(path, warning)| (path, warning.clone())));
     text.trim_end().to_owned()
 }

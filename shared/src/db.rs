@@ -108,6 +108,16 @@ impl Database {
         Ok(TenantTx { transaction, tenant, database: self.clone(), notices: BTreeSet::new() })
     }
 
+    /// Begins a transaction that sees the rows of one tenant as they were at its first query, however long it lasts, and
+    /// writes none.
+    pub async fn tenant_snapshot(&self, tenant: TenantId) -> Result<TenantTx, sqlx::Error> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT set_config('app.tenant_id', '{tenant}', true)"
+        );
+        let transaction = self.pool.begin_with(AssertSqlSafe(begin)).await?;
+        Ok(TenantTx { transaction, tenant, database: self.clone(), notices: BTreeSet::new() })
+    }
+
     /// A connection for single statements that belong to no tenant, such as looking a tenant up. See [`Self::untenanted`].
     pub async fn registry(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
         self.pool.acquire().await

@@ -62,6 +62,11 @@ pub async fn import_with(db: &TestDatabase, tenant: TenantId, options: &SyncOpti
     import::sync(&db.database, tenant, options, &|_, _, _| {}).await.unwrap()
 }
 
+/// The bytes of an image that is like no other.
+pub fn png(what: &str) -> Vec<u8> {
+    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0", what.as_bytes()].concat()
+}
+
 /// An article for everybody.
 pub fn article(title: &str, text: &str) -> String {
     article_for(title, &["all"], text)

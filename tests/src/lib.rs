@@ -266,6 +266,8 @@ impl TestApp {
             public_url: format!("http://{address}"),
             default_tenant: None,
             request_timeout: settings.request_timeout,
+            transfer_timeout: Duration::from_secs(60),
+            import_max_bytes: 8 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(1),
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();

@@ -7,7 +7,9 @@ use shared::{
     config::HistoryConfig,
     db::Database,
     embedding::Embedder,
-    knowledge::{BulkChange, CountViews, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex},
+    knowledge::{
+        BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings, Reindex,
+    },
     queue::{
         Job, JobError,
         worker::{Registry, Run},
@@ -16,7 +18,8 @@ use shared::{
 };
 
 use crate::jobs::{
-    bulk_change, count_views, embed_article, prune_history, publish_scheduled, reconcile_embeddings, reindex,
+    bulk_change, count_views, embed_article, import_documentation, prune_history, publish_scheduled,
+    reconcile_embeddings, reindex,
 };
 
 /// What jobs work with.
@@ -42,6 +45,7 @@ pub fn registry(context: &Context) -> Registry {
         .job::<Reindex, _, _>(with(context, reindex::run))
         .job::<CountViews, _, _>(with(context, count_views::run))
         .job::<PruneHistory, _, _>(with(context, prune_history::run))
+        .job::<ImportDocumentation, _, _>(with(context, import_documentation::run))
 }
 
 /// Gives a job's function the context.

@@ -1,6 +1,7 @@
 //! The server-rendered pages: useful without JavaScript, in the name of the tenant that the host name belongs to.
 
 mod forms;
+mod image;
 mod viewing;
 pub mod views;
 
@@ -30,6 +31,7 @@ use views::{
 };
 
 pub(crate) use forms::{sign_in, sign_in_form, sign_out};
+pub(crate) use image::image;
 
 use crate::{
     Services,

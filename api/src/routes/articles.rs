@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{
-    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty, Sort, SortBy},
+    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty, LinkTo, Sort, SortBy},
     markdown, pagination,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -227,15 +227,17 @@ pub(crate) async fn detail(
 }
 
 /// Where a link of an article leads for this caller.
-pub(crate) fn link_target(
-    targets: &HashMap<String, Option<(String, String)>>,
-    destination: &str,
-) -> markdown::LinkTarget {
+pub(crate) fn link_target(targets: &HashMap<String, LinkTo>, destination: &str) -> markdown::LinkTarget {
     match targets.get(destination) {
         None => markdown::LinkTarget::Keep,
-        Some(None) => markdown::LinkTarget::Broken,
-        Some(Some((slug, fragment))) if fragment.is_empty() => markdown::LinkTarget::Replace(article_url(slug)),
-        Some(Some((slug, fragment))) => markdown::LinkTarget::Replace(format!("{}#{fragment}", article_url(slug))),
+        Some(LinkTo::Nothing) => markdown::LinkTarget::Broken,
+        Some(LinkTo::Image(address)) => markdown::LinkTarget::Replace(address.clone()),
+        Some(LinkTo::Article { slug, fragment }) if fragment.is_empty() => {
+            markdown::LinkTarget::Replace(article_url(slug))
+        }
+        Some(LinkTo::Article { slug, fragment }) => {
+            markdown::LinkTarget::Replace(format!("{}#{fragment}", article_url(slug)))
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! The whole URL table. A test walks it: every route must be here to exist, and says who may call it.
 
 mod articles;
+mod assets;
 mod audit_log;
 mod bulk;
 mod categories;
 mod contextual;
+mod export;
 mod feedback;
 mod health;
+mod imports;
 mod inbox;
 mod job_events;
 mod jobs;
@@ -17,6 +20,7 @@ mod revisions;
 mod search;
 mod search_admin;
 mod taxonomy;
+mod upload;
 mod views;
 mod writing;
 
@@ -24,11 +28,13 @@ pub(crate) use articles::{
     ArticleDetail, ArticleLine, ArticlePage, Breadcrumb, HeadingLine, RelatedArticle, article_url, in_address,
     link_target, moved,
 };
+pub(crate) use assets::AssetLine;
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::{BulkBody, JobStarted};
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use contextual::{ContextualArticle, ContextualHelp, RuleBody, RuleLine, RuleList};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
+pub(crate) use imports::{ImportLine, ImportPage};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobsCancelled, JobsChanged};
 pub(crate) use paging::{after_article, next_article};
@@ -45,6 +51,7 @@ pub(crate) use search_admin::{
 pub(crate) use taxonomy::{
     CategoryChangeBody, CategoryList, CategoryOrderBody, ManagedCategory, ManagedTag, NewCategoryBody, TagBody, TagList,
 };
+pub(crate) use upload::FileBody;
 pub(crate) use views::ViewBody;
 pub(crate) use writing::{
     ArticleChangeBody, NewArticleBody, ReviewBody, StepBody, TranslationLine, WritingArticle, WritingPage,
@@ -54,16 +61,19 @@ pub(crate) use writing::{
 pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
+        assets::__path_add as __path_add_image,
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
         contextual::{
             __path_add_rule, __path_delete_rule, __path_help as __path_contextual, __path_replace_rule, __path_rules,
         },
+        export::__path_download as __path_export,
         feedback::{
             __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
             __path_take_vote_back, __path_vote, __path_votes,
         },
+        imports::{__path_detail as __path_import, __path_list as __path_imports, __path_start as __path_start_import},
         inbox::{__path_reports, __path_settle_report, __path_settle_suggestion, __path_suggestions},
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
@@ -178,6 +188,7 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/admin/tags/",                    Editor, || web::to(taxonomy::create_tag)),
         patch("/api/v2/help-center/admin/tags/{id}/",              Editor, || web::to(taxonomy::rename_tag)),
         delete("/api/v2/help-center/admin/tags/{id}/",             Editor, || web::to(taxonomy::delete_tag)),
+        post("/api/v2/help-center/admin/assets/",                  Author, || web::to(assets::add)),
         get("/api/v2/help-center/admin/reports/",                  Author, || web::to(inbox::reports)),
         patch("/api/v2/help-center/admin/reports/{id}/",           Editor, || web::to(inbox::settle_report)),
         get("/api/v2/help-center/admin/suggestions/",              Author, || web::to(inbox::suggestions)),
@@ -193,6 +204,10 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/admin/contextual-rules/",        Admin,  || web::to(contextual::add_rule)),
         put("/api/v2/help-center/admin/contextual-rules/{id}/",    Admin,  || web::to(contextual::replace_rule)),
         delete("/api/v2/help-center/admin/contextual-rules/{id}/", Admin,  || web::to(contextual::delete_rule)),
+        post("/api/v2/help-center/admin/import/",                  Admin,  || web::to(imports::start)),
+        get("/api/v2/help-center/admin/imports/",                  Admin,  || web::to(imports::list)),
+        get("/api/v2/help-center/admin/imports/{id}/",             Admin,  || web::to(imports::detail)),
+        get("/api/v2/help-center/admin/export/",                   Admin,  || web::to(export::download)),
         post("/api/v2/help-center/admin/reindex/",                 Admin,  || web::to(reindex::start)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
@@ -221,6 +236,7 @@ pub fn table() -> Vec<Endpoint> {
         post("/sign-in/",                          Open,   || web::to(pages::sign_in)),
         post("/sign-out/",                         Open,   || web::to(pages::sign_out)),
         get("/assets/{file}",                      Open,   || web::to(pages::asset)),
+        get("/assets/{hash}/{name}",               Reader, || web::to(pages::image)),
     ]
 }
 
@@ -230,6 +246,9 @@ const READING: &str = "/api/v2/help-center/";
 const STAFF: &str = "/api/v2/help-center/admin/";
 /// Where bodies hold whole articles.
 const WRITING: &str = "/api/v2/help-center/admin/articles/";
+
+/// Where whole archives are sent and fetched.
+const TRANSFERS: [&str; 2] = ["/api/v2/help-center/admin/import/", "/api/v2/help-center/admin/export/"];
 
 /// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
 /// without its final slash leads to the one with it.
@@ -256,11 +275,12 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         if path.starts_with(WRITING) {
             resource = resource.app_data(error::json_up_to(MAX_ARTICLE_BODY_BYTES));
         }
-        let resource = resource.wrap(from_fn(boundary::deadline));
-        if path.starts_with(READING) && !path.starts_with(STAFF) {
-            config.service(resource.wrap(from_fn(boundary::tagged)));
+        if TRANSFERS.contains(&path) {
+            config.service(resource.wrap(from_fn(boundary::transfer_deadline)));
+        } else if path.starts_with(READING) && !path.starts_with(STAFF) {
+            config.service(resource.wrap(from_fn(boundary::deadline)).wrap(from_fn(boundary::tagged)));
         } else {
-            config.service(resource);
+            config.service(resource.wrap(from_fn(boundary::deadline)));
         }
         if let Some(without_slash) = path.strip_suffix('/').filter(|p| !p.is_empty()) {
             config.service(web::resource(without_slash).to(add_slash));

@@ -167,6 +167,10 @@ pub struct ApiConfig {
     pub default_tenant: Option<String>,
     /// `API_REQUEST_TIMEOUT_SECONDS`: how long a request may wait for its answer before it is given up with 503. Default 30.
     pub request_timeout: Duration,
+    /// `API_TRANSFER_TIMEOUT_SECONDS`: the same for uploading documentation and for exporting it. Default 600.
+    pub transfer_timeout: Duration,
+    /// `IMPORT_MAX_MEGABYTES`: how large an archive with documentation may be that is uploaded, in MiB. Default 100.
+    pub import_max_bytes: u64,
     /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
     pub shutdown_timeout: Duration,
 }
@@ -180,6 +184,8 @@ impl ApiConfig {
             public_url: value_or("PUBLIC_URL", format!("http://{address}"))?.trim_end_matches('/').to_owned(),
             default_tenant: optional("DEFAULT_TENANT")?,
             request_timeout: seconds_or("API_REQUEST_TIMEOUT_SECONDS", 30)?,
+            transfer_timeout: seconds_or("API_TRANSFER_TIMEOUT_SECONDS", 600)?,
+            import_max_bytes: 1024 * 1024 * u64::from(value_or("IMPORT_MAX_MEGABYTES", 100_u32)?),
             shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
         })
     }

@@ -162,3 +162,21 @@ impl Job for CountViews {
         Some(String::new())
     }
 }
+
+/// Imports an archive that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImportDocumentation {
+    /// The import. When it has ended already, there is nothing to do.
+    pub import_id: Uuid,
+}
+
+impl Job for ImportDocumentation {
+    const NAME: &'static str = "import_documentation";
+    const QUEUE: Queue = Queue::Maintenance;
+    const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
+    const MAX_ATTEMPTS: u32 = 5;
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.import_id.to_string())
+    }
+}

@@ -7,9 +7,11 @@
 //! Who sees an article is decided by the SQL function `article_is_visible` alone.
 
 mod article;
+pub mod assets;
 pub mod bulk;
 pub mod chunk;
 pub mod embed;
+pub mod export;
 pub mod feedback;
 pub mod import;
 mod index;
@@ -30,14 +32,15 @@ pub mod writing;
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use embed::{IndexStatus, index_status};
 pub use jobs::{
-    BulkAction, BulkChange, CountViews, EmbedArticle, PublishScheduled, ReconcileEmbeddings, Reindex, ReindexPart,
+    BulkAction, BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
+    Reindex, ReindexPart,
 };
 pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;
 pub use page_url::{PageUrl, PageUrlError};
 pub(crate) use read::helpful_ratio;
 pub use read::{
-    ArticleSummary, ArticleView, CategoryNode, Crumb, article, breadcrumbs, categories, category_by_id,
+    ArticleSummary, ArticleView, CategoryNode, Crumb, LinkTo, article, breadcrumbs, categories, category_by_id,
     category_by_slug, category_with_descendants, link_targets, moved_to,
 };
 pub(crate) use words::{folded, identifiers, words};

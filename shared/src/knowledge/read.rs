@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::assets;
 use crate::{auth::Roles, db::TenantTx};
 
 /// An article in a list.
@@ -129,17 +130,33 @@ pub async fn moved_to(tx: &mut TenantTx, roles: &Roles, former_slug: &str) -> Re
     .await
 }
 
-/// Where the links of an article lead, by destination as written: the slug of an article that the caller may see and the
-/// part after `#`. `None`: the link is broken, or leads to what the caller may not see.
+/// Where a link or an image of an article leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkTo {
+    /// To an article that the caller may see.
+    Article {
+        /// Its present address.
+        slug: String,
+        /// The part after `#`.
+        fragment: String,
+    },
+    /// To an image: its address, from the root of the site.
+    Image(String),
+    /// Nowhere, or to what the caller may not see.
+    Nothing,
+}
+
+/// Where the links and images of an article that the caller sees lead, by destination as written.
 pub async fn link_targets(
     tx: &mut TenantTx,
     roles: &Roles,
     article_id: Uuid,
-) -> Result<HashMap<String, Option<(String, String)>>, sqlx::Error> {
+) -> Result<HashMap<String, LinkTo>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
-        r#"select l.destination, l.fragment, a.slug as "slug?"
+        r#"select l.destination, l.fragment, a.slug as "slug?", s.hash as "hash?", s.name as "name?"
            from article_links l
+           left join assets s on s.tenant_id = l.tenant_id and s.id = l.asset_id
            left join articles a on a.tenant_id = l.tenant_id and a.id = l.target_article_id
                                and article_is_visible(a.status, a.target_roles, $3)
            where l.tenant_id = $1 and l.article_id = $2"#,
@@ -149,7 +166,12 @@ pub async fn link_targets(
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|r| (r.destination, r.slug.map(|slug| (slug, r.fragment)))).collect())
+    let to = |slug: Option<String>, fragment, image: Option<(String, String)>| match (slug, image) {
+        (Some(slug), _) => LinkTo::Article { slug, fragment },
+        (None, Some((hash, name))) => LinkTo::Image(assets::address(&hash, &name)),
+        (None, None) => LinkTo::Nothing,
+    };
+    Ok(rows.into_iter().map(|r| (r.destination, to(r.slug, r.fragment, r.hash.zip(r.name)))).collect())
 }
 
 /// A category in the tree.

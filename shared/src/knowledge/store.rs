@@ -315,6 +315,8 @@ pub(super) async fn index_status(tx: &mut TenantTx, job: &str) -> Result<IndexSt
 /// An article as its import keeps it: what a file is compared with.
 pub(super) struct SourcedArticle {
     pub(super) id: Uuid,
+    /// The revision that the file's text is compared with.
+    pub(super) revision_id: Uuid,
     pub(super) slug: String,
     pub(super) title: String,
     pub(super) summary: String,
@@ -338,7 +340,7 @@ pub(super) async fn sourced_article(
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         SourcedArticle,
-        r#"select a.id, a.slug, r.title, r.summary, r.content, a.category_id,
+        r#"select a.id, r.id as revision_id, a.slug, r.title, r.summary, r.content, a.category_id,
                   a.difficulty, a.target_roles, a.locale, a.status, a.review_due_on,
                   a.source_front_matter as front_matter,
                   array(select t.name from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id
@@ -438,10 +440,11 @@ pub(super) async fn insert_revision(
     Ok(id)
 }
 
-/// Sets an article's properties; one whose status is published shows its latest revision from now on.
+/// Sets an article's properties; one whose status is published shows this revision from now on.
 pub(super) async fn update_properties(
     tx: &mut TenantTx,
     article_id: Uuid,
+    revision_id: Uuid,
     slug: &str,
     properties: &ArticleProperties,
 ) -> Result<(), sqlx::Error> {
@@ -449,7 +452,7 @@ pub(super) async fn update_properties(
     sqlx::query!(
         "update articles set slug = $3, category_id = $4, difficulty = $5, target_roles = $6, locale = $7, status = $8,
              review_due_on = $9, source_front_matter = $10, version = version + 1, updated_at = now(),
-             published_revision_id = case when $8 = 'PUBLISHED' then latest_revision_id else published_revision_id end,
+             published_revision_id = case when $8 = 'PUBLISHED' then $11 else published_revision_id end,
              published_at = case when $8 = 'PUBLISHED' then coalesce(published_at, now()) else published_at end
          where tenant_id = $1 and id = $2",
         tenant,
@@ -461,7 +464,8 @@ pub(super) async fn update_properties(
         properties.locale,
         properties.status.as_str(),
         properties.review_due_on,
-        properties.front_matter
+        properties.front_matter,
+        revision_id
     )
     .execute(tx.connection())
     .await?;
@@ -574,6 +578,24 @@ pub(super) struct Link {
     pub(super) destination: String,
     pub(super) fragment: String,
     pub(super) target: Option<Uuid>,
+    /// The image that the destination is.
+    pub(super) asset: Option<Uuid>,
+    /// Whether the text that readers see has it, or a newer one alone.
+    pub(super) is_shown: bool,
+}
+
+/// The links that are known of an article.
+pub(super) async fn links(tx: &mut TenantTx, article_id: Uuid) -> Result<Vec<Link>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        Link,
+        "select destination, fragment, target_article_id as target, asset_id as asset, is_shown
+         from article_links where tenant_id = $1 and article_id = $2 order by destination",
+        tenant,
+        article_id
+    )
+    .fetch_all(tx.connection())
+    .await
 }
 
 /// Replaces the links of an article where they differ.
@@ -582,6 +604,8 @@ pub(super) async fn set_links(tx: &mut TenantTx, article_id: Uuid, links: &[Link
     let destinations: Vec<String> = links.iter().map(|l| l.destination.clone()).collect();
     let fragments: Vec<String> = links.iter().map(|l| l.fragment.clone()).collect();
     let targets: Vec<Option<Uuid>> = links.iter().map(|l| l.target).collect();
+    let assets: Vec<Option<Uuid>> = links.iter().map(|l| l.asset).collect();
+    let shown: Vec<bool> = links.iter().map(|l| l.is_shown).collect();
     sqlx::query!(
         "delete from article_links where tenant_id = $1 and article_id = $2 and destination <> all ($3)",
         tenant,
@@ -591,16 +615,21 @@ pub(super) async fn set_links(tx: &mut TenantTx, article_id: Uuid, links: &[Link
     .execute(tx.connection())
     .await?;
     sqlx::query!(
-        "insert into article_links as l (tenant_id, article_id, destination, fragment, target_article_id)
-         select $1, $2, * from unnest($3::text[], $4::text[], $5::uuid[])
+        "insert into article_links as l
+             (tenant_id, article_id, destination, fragment, target_article_id, asset_id, is_shown)
+         select $1, $2, * from unnest($3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::boolean[])
          on conflict (tenant_id, article_id, destination) do update
-         set fragment = excluded.fragment, target_article_id = excluded.target_article_id
-         where (l.fragment, l.target_article_id) is distinct from (excluded.fragment, excluded.target_article_id)",
+         set fragment = excluded.fragment, target_article_id = excluded.target_article_id, asset_id = excluded.asset_id,
+             is_shown = excluded.is_shown
+         where (l.fragment, l.target_article_id, l.asset_id, l.is_shown)
+             is distinct from (excluded.fragment, excluded.target_article_id, excluded.asset_id, excluded.is_shown)",
         tenant,
         article_id,
         &destinations,
         &fragments,
-        &targets as &[Option<Uuid>]
+        &targets as &[Option<Uuid>],
+        &assets as &[Option<Uuid>],
+        &shown
     )
     .execute(tx.connection())
     .await?;

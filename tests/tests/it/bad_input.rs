@@ -297,7 +297,9 @@ fn parameters(path: &str) -> &'static [&'static str] {
         "/api/v2/help-center/admin/articles/" => {
             &["status", "category", "tag", "locale", "author", "source", "title", "review", "sort", "limit", "cursor"]
         }
-        "/api/v2/help-center/admin/articles/{id}/revisions/" => &["limit", "cursor"],
+        "/api/v2/help-center/admin/articles/{id}/revisions/" | "/api/v2/help-center/admin/imports/" => {
+            &["limit", "cursor"]
+        }
         "/api/v2/help-center/admin/articles/{id}/diff/" => &["from", "to"],
         "/api/v2/help-center/articles/{id}/vote/" | "/api/v2/help-center/articles/{id}/bookmark/" => &["session_id"],
         "/api/v2/help-center/bookmarks/" => &["session_id", "limit", "cursor"],
@@ -305,6 +307,8 @@ fn parameters(path: &str) -> &'static [&'static str] {
             &["status", "article_id", "limit", "cursor"]
         }
         "/api/v2/help-center/admin/audit-log/" => &["actor", "action", "subject", "limit", "cursor"],
+        "/api/v2/help-center/admin/import/" => &["source", "default_category", "dry_run", "archive_removed"],
+        "/api/v2/help-center/admin/assets/" => &["name"],
         "/categories/{slug}/" => &["cursor"],
         "/search/" | "/api/v2/help-center/search/suggestions/" => &["q"],
         "/sign-in/" => &["next"],
@@ -339,6 +343,9 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/categories/{id}/"
         | "/api/v2/help-center/admin/tags/"
         | "/api/v2/help-center/admin/tags/{id}/"
+        | "/api/v2/help-center/admin/imports/{id}/"
+        | "/api/v2/help-center/admin/export/"
+        | "/assets/{hash}/{name}"
         | "/api/v2/help-center/admin/queues/"
         | "/api/v2/help-center/admin/queues/{name}/pause/"
         | "/api/v2/help-center/admin/queues/{name}/resume/"
@@ -403,6 +410,7 @@ fn hostile_requests(endpoint: &Endpoint) -> Vec<Raw> {
         .replace("{slug}", "page")
         .replace("{name}", "page")
         .replace("{number}", "1")
+        .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "x.css");
     let mut requests = vec![Raw::new(method, plain.as_str()), Raw::new("HEAD", plain.as_str())];
     if let Some((before, rest)) = endpoint.path.split_once('{') {
@@ -536,6 +544,8 @@ fn hostile_bodies(endpoint: &Endpoint) -> Vec<Raw> {
         path if path.starts_with("/api/v2/help-center/admin/jobs/") => (selections(), "application/json"),
         // These read no body.
         path if path.starts_with("/api/v2/help-center/admin/queues/") => (vec![], "application/json"),
+        "/api/v2/help-center/admin/import/" => (files(), "application/zip"),
+        "/api/v2/help-center/admin/assets/" => (files(), "application/octet-stream"),
         other => {
             let body = ordinary_body(endpoint);
             let body = body.unwrap_or_else(|| panic!("{other} is a new route with a body: say here what it is sent"));
@@ -551,8 +561,17 @@ fn hostile_bodies(endpoint: &Endpoint) -> Vec<Raw> {
         requests.extend([post(kind, b"{\"query\":\"page\"}".to_vec()), post(kind, b"email=a&password=b".to_vec())]);
     }
     requests.push(post(own_type, b"{\"query\":\"page\"}".to_vec()).header("content-encoding", "gzip"));
-    requests.push(post(own_type, b"{\"query\":\"page\"}".to_vec()).header("transfer-encoding", "chunked"));
+    // What is read as it comes is read once the caller is known, and the connection ends with a body that is no HTTP.
+    if !own_type.starts_with("application/zip") && !own_type.starts_with("application/octet-stream") {
+        requests.push(post(own_type, b"{\"query\":\"page\"}".to_vec()).header("transfer-encoding", "chunked"));
+    }
     requests
+}
+
+/// Files that are nearly archives or images.
+fn files() -> Vec<Vec<u8>> {
+    let beginnings: [&[u8]; 6] = [b"PK\x03\x04", b"PK\x05\x06", b"\x89PNG\r\n\x1a\n", b"<svg", b"GIF89a", b"%PDF-1.7"];
+    beginnings.iter().flat_map(|bytes| [bytes.to_vec(), [*bytes, &[0; 10_000]].concat()]).collect()
 }
 
 /// Selections of jobs with every field of every type and form. None of them means a job that exists.
@@ -1164,7 +1183,7 @@ const INSIDE: &[&str] = &[
 fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
     let path = endpoint.path.strip_prefix("/api/v2/help-center/")?;
     Some(match (endpoint.method.as_str(), path) {
-        ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/") => return None,
+        ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/" | "admin/import/" | "admin/assets/") => return None,
         (_, "search/") => json!({ "query": "page" }),
         (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
         (_, "admin/reindex/") => json!({ "part": "all" }),
@@ -1197,6 +1216,7 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         .replace("{slug}", "page")
         .replace("{name}", "page")
         .replace("{number}", "1")
+        .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "index.html");
     let request = Raw::new(endpoint.method.as_str(), path).header("authorization", token);
     if let Some(body) = ordinary_body(endpoint) {
@@ -1211,6 +1231,10 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         ("/search/" | "/api/v2/help-center/search/suggestions/", _) => {
             Raw { path: format!("{}?q=page", request.path), ..request }
         }
+        ("/api/v2/help-center/admin/import/", _) => {
+            request.body("application/zip", [&b"PK\x05\x06"[..], &[0; 18]].concat())
+        }
+        ("/api/v2/help-center/admin/assets/", _) => request.body("application/octet-stream", "<svg/>"),
         (_, "POST") => request.body("application/x-www-form-urlencoded", "email=a&password=b&csrf_token=x"),
         _ => request,
     }
@@ -1262,6 +1286,8 @@ async fn without_database() -> (String, String) {
         public_url: "https://help.example".to_owned(),
         default_tenant: None,
         request_timeout: Duration::from_secs(30),
+        transfer_timeout: Duration::from_secs(60),
+        import_max_bytes: 8 * 1024 * 1024,
         shutdown_timeout: Duration::from_secs(1),
     };
     let auth = AuthConfig {

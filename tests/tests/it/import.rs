@@ -222,3 +222,49 @@ async fn term_statistics_stay_exact_through_changes() {
     .unwrap();
     assert_eq!(totals, (3, true));
 }
+
+#[tokio::test]
+async fn a_file_says_what_the_category_of_its_folder_is() {
+    let db = TestDatabase::create().await;
+    let tenant = db.tenant("garden").await.id;
+    let folder = garden();
+    folder.write("plants/_category_.yml", "label: All plants\nslug: flora\nposition: 3\ndescription: Green\n");
+    folder.write("empty/_category_.json", "{ \"label\": \"Empty\", \"active\": false }");
+    let options = shared::knowledge::import::SyncOptions { dry_run: true, ..folder.options() };
+    let planned = fixture::import_with(&db, tenant, &options).await;
+    let report = fixture::import(&db, tenant, &folder).await;
+    assert_eq!((report.created, report.categories_created, report.failed.len()), (4, 4, 0), "{report:?}");
+    assert_eq!(planned.categories_created, 4);
+    let found = async || -> Vec<(String, String, String, i32, bool, String)> {
+        sqlx::query_as(
+            "select c.name, c.slug, c.description, c.display_order, c.is_active, coalesce(p.name, '')
+             from categories c left join categories p on p.id = c.parent_id order by c.name",
+        )
+        .fetch_all(&mut db.owner().await)
+        .await
+        .unwrap()
+    };
+    let row = |name: &str, slug: &str, description: &str, order: i32, is_active: bool, parent: &str| {
+        (name.to_owned(), slug.to_owned(), description.to_owned(), order, is_active, parent.to_owned())
+    };
+    let mut expected = vec![
+        row("All plants", "flora", "Green", 3, true, ""),
+        row("Empty", "empty", "", 0, false, ""),
+        row("General", "general", "", 0, true, ""),
+        row("Indoor", "indoor", "", 0, true, "All plants"),
+    ];
+    assert_eq!(found().await, expected);
+    let again = fixture::import(&db, tenant, &folder).await;
+    assert_eq!((again.unchanged, again.categories_created, again.categories_changed), (4, 0, 0), "{again:?}");
+    // What it does not say stays as it is.
+    folder.write("plants/_category_.yml", "name: Every plant\n");
+    folder.write("empty/_category_.json", "{ \"position\": \"first\" }");
+    let changed = fixture::import(&db, tenant, &folder).await;
+    assert_eq!((changed.unchanged, changed.categories_changed), (4, 1), "{changed:?}");
+    assert_eq!(changed.failed.len(), 1, "{changed:?}");
+    assert!(changed.failed[0].0 == "empty/_category_.json" && changed.failed[0].1.contains("position"), "{changed:?}");
+    expected[0].0 = "Every plant".to_owned();
+    expected[3].5 = "Every plant".to_owned();
+    expected.swap(0, 1);
+    assert_eq!(found().await, expected);
+}

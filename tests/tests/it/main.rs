@@ -1,12 +1,15 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
 mod admin_api;
+mod assets;
 mod auth;
 mod bad_input;
 mod contextual;
 mod dashboards;
+mod export;
 mod feedback;
 mod import;
+mod import_upload;
 mod jobs;
 mod lists;
 mod logs;

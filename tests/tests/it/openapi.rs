@@ -67,7 +67,11 @@ fn every_operation_says_how_it_can_fail_and_what_the_failure_looks_like() {
             if ["204", "301"].contains(&status.as_str()) {
                 assert!(response["content"].is_null(), "{at}: {status}");
             } else if status.starts_with('2') {
-                let kind = if path.ends_with("/events/") { "text/event-stream" } else { "application/json" };
+                let kind = match path.rsplit('/').nth(1) {
+                    Some("events") => "text/event-stream",
+                    Some("export") => "application/zip",
+                    _ => "application/json",
+                };
                 assert!(response["content"][kind]["schema"].is_object(), "{at}: {status}");
             } else {
                 let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];

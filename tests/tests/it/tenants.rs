@@ -370,7 +370,8 @@ async fn tenant_tables(db: &TestDatabase) -> Vec<String> {
 async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
     let tenant = db.tenant(slug).await;
     let folder = Folder::of(&[
-        ("guides/one.md", "---\ntitle: One\ntags: [first]\n---\n\nSee [the other one](two.md).\n"),
+        ("guides/one.md", "---\ntitle: One\ntags: [first]\n---\n\nSee [the other one](two.md). ![x](x.svg)\n"),
+        ("guides/x.svg", "<svg/>"),
         ("guides/two.md", &fixture::article("Two", "A page about scanners.")),
     ]);
     let report = fixture::import(db, tenant.id, &folder).await;
@@ -428,6 +429,10 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
          where r.tenant_id = $1 and a.slug = 'one'",
         "insert into article_suggestions (tenant_id, reader, title, article_id)
          select tenant_id, 'person:ada', 'More', id from articles where tenant_id = $1 and slug = 'one'",
+        "insert into imports (tenant_id, source, default_category, is_dry_run, archives_removed, size_bytes, requested_by)
+         values ($1, 'docs', 'General', false, false, 1, 'person:ada')",
+        "insert into import_chunks (tenant_id, import_id, ordinal, bytes)
+         select tenant_id, id, 0, '\\x00' from imports where tenant_id = $1",
         "insert into synonyms (tenant_id, terms, words) values ($1, '{SSO, login}', '{sso, login}')",
         "insert into search_pins (tenant_id, query, article_id, position)
          select tenant_id, 'first steps', id, 0 from articles where tenant_id = $1 and slug = 'one'",

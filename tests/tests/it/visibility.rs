@@ -16,6 +16,7 @@ use reqwest::{
     header::{AUTHORIZATION, COOKIE, HOST, LOCATION},
 };
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{
         Roles, api_key,
@@ -94,6 +95,7 @@ fn file(kind: &str, tenant: &str) -> String {
         _ => ("[all]", "PUBLISHED"),
     };
     let link = if kind == "everyone" { "Read [the other page](private.md#more) too." } else { "" };
+    let link = format!("{link} ![A picture]({word}.svg)");
     format!(
         "---\ntitle: Handbook {word}\nslug: {word}-page\nsummary: Summary {word}.\ntags: [{word}]\n\
          target_roles: {roles}\nstatus: {status}\n---\n\n\
@@ -101,12 +103,29 @@ fn file(kind: &str, tenant: &str) -> String {
     )
 }
 
+/// An image that holds the canary.
+fn image(canary: &str) -> String {
+    format!("<svg xmlns=\"http://www.w3.org/2000/svg\"><title>{canary}</title></svg>")
+}
+
+/// Its address. Its name is another one: it would tell what is looked for.
+fn image_address(canary: &str) -> String {
+    use std::fmt::Write as _;
+    let mut address = "/assets/".to_owned();
+    for byte in Sha256::digest(image(canary)) {
+        write!(address, "{byte:02x}").unwrap();
+    }
+    address + "/picture.svg"
+}
+
 /// Fills a tenant with one article of each kind; `emptied` loses its roles, and `everyone` has a newer draft.
 async fn fill(db: &TestDatabase, tenant: &Tenant) -> BTreeMap<&'static str, Article> {
     let name = tenant.slug.as_str();
     let folder = Folder::of(&[]);
     for (kind, path) in ARTICLES {
-        folder.write(&path.replace("CANARY", &canary(kind, name)), file(kind, name));
+        let (path, canary) = (path.replace("CANARY", &canary(kind, name)), canary(kind, name));
+        folder.write(&path, file(kind, name));
+        folder.write(&format!("{}/{canary}.svg", path.rsplit_once('/').unwrap().0), image(&canary));
     }
     let report = fixture::import(db, tenant.id, &folder).await;
     assert_eq!((report.created, report.failed.len()), (ARTICLES.len(), 0), "{report:?}");
@@ -472,6 +491,7 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             }
             probes
         }
+        "/assets/{hash}/{name}" => vec![get(image_address(canary))],
         // It leaves words and shows nothing.
         "/api/v2/help-center/suggestions/" => vec![],
         // Bookmarks: set by the probes above, which come first in the table.
@@ -559,6 +579,11 @@ async fn nobody_finds_lists_opens_or_counts_what_is_not_theirs_through_any_endpo
             for (tenant, article) in
                 world.tenants.iter().flat_map(|(t, articles)| articles.values().map(move |a| (*t, a)))
             {
+                // Who writes sees the images of all that is written there.
+                let writes = caller.who == "a person of another tenant with many roles" && tenant == caller.sees.0;
+                if writes && endpoint.path == "/assets/{hash}/{name}" {
+                    continue;
+                }
                 for (probe, nothing) in probes(endpoint.path, article).into_iter().zip(&nothing) {
                     let answer = world.ask(caller, &probe).await;
                     for secret in &secrets {
@@ -910,6 +935,8 @@ async fn what_is_unpublished_or_given_to_others_is_gone_at_once_and_comes_back_a
     let path = format!("{}/page.md", canary("everyone", "acme"));
     let shown = file("everyone", "acme");
     folder.write(&path, &shown);
+    let word = canary("everyone", "acme");
+    folder.write(&format!("{word}/{word}.svg"), image(&word));
     // Another article, so that lists and searches are not simply empty.
     folder.write("guides/other.md", fixture::article("Handbook of other things", "The handbook."));
     fixture::import(&app.db, tenant.id, &folder).await;

@@ -1,7 +1,7 @@
-//! Finds articles whose passages or embeddings are missing or stale.
+//! Finds articles whose passages or embeddings are missing or stale, and archives that no import needs any more.
 
 use shared::{
-    knowledge::{ReconcileEmbeddings, embed},
+    knowledge::{ReconcileEmbeddings, embed, import::upload},
     queue::{JobError, worker::Run},
 };
 
@@ -13,5 +13,8 @@ pub(crate) async fn run(context: Context, _: ReconcileEmbeddings, about: Run) ->
     if found != embed::Reconciled::default() {
         tracing::warn!(tenant = %about.tenant, reindexed = found.reindexed, enqueued = found.enqueued, switched = found.switched, "articles.reconciled");
     }
+    let mut tx = context.database.tenant(about.tenant).await?;
+    upload::tidy(&mut tx).await?;
+    tx.commit().await?;
     Ok(())
 }

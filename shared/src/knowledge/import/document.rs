@@ -5,8 +5,9 @@ use super::front_matter::{self, FrontMatter};
 use super::hidden::strip_hidden;
 use super::html;
 use super::mdx::{self, Dialect};
-use crate::knowledge::Locale;
+use crate::knowledge::export::format::{ArticleBlock, ArticleFile};
 use crate::knowledge::slug::{Slug, slugify};
+use crate::knowledge::{Difficulty, Locale, Status};
 use crate::markdown::outline::{first_heading, first_paragraph};
 use crate::markdown::{destinations, strip_invisible};
 
@@ -22,6 +23,8 @@ pub(super) struct Document {
     /// Markdown without the title.
     pub content: String,
     pub front_matter: FrontMatter,
+    /// What an exported file says besides; its content is as it was stored.
+    pub exported: Option<ArticleBlock>,
     /// Destinations of links as written, each once, in order.
     pub links: Vec<String>,
     /// Addresses of images as written, each once, in order.
@@ -54,6 +57,9 @@ pub(super) enum ParseError {
 const MAX_TITLE_CHARS: usize = 200;
 const MAX_SUMMARY_CHARS: usize = 500;
 
+/// Exported texts may be longer: they were taken when they were written.
+const MAX_EXPORTED_BYTES: usize = 4 * MAX_FILE_BYTES;
+
 /// What a summary taken from the text is cut to.
 const OWN_SUMMARY_CHARS: usize = 300;
 
@@ -63,6 +69,11 @@ const OWN_SUMMARY_CHARS: usize = 300;
 ///
 /// When the bytes are no text, the front matter is wrong, or there is nothing to import.
 pub(super) fn parse(relative_path: &str, bytes: &[u8]) -> Result<Document, ParseError> {
+    if bytes.len() <= MAX_EXPORTED_BYTES
+        && let Some(file) = ArticleFile::read(bytes, front_matter::yaml)
+    {
+        return exported(relative_path, file.map_err(ParseError::FrontMatter)?);
+    }
     let (text, mut warnings) = decode(bytes)?;
     let (mut front_matter, body) = front_matter::split(&text)?;
     let extension = relative_path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
@@ -98,6 +109,37 @@ pub(super) fn parse(relative_path: &str, bytes: &[u8]) -> Result<Document, Parse
         summary,
         content,
         front_matter,
+        exported: None,
+        links: found.links,
+        images: found.images,
+        warnings,
+    })
+}
+
+/// An article of an exported tree: nothing is made up, and nothing of the text is changed.
+fn exported(relative_path: &str, file: ArticleFile) -> Result<Document, ParseError> {
+    let wrong = |problem: String| ParseError::FrontMatter(problem);
+    let front_matter = FrontMatter {
+        tags: file.tags,
+        difficulty: file.difficulty.map(|text| text.parse::<Difficulty>()).transpose().map_err(wrong)?,
+        target_roles: file.target_roles,
+        status: file.status.map(|text| text.parse::<Status>()).transpose().map_err(wrong)?,
+        locale: file.locale.map(|tag| tag.parse::<Locale>().map(|_| tag)).transpose().map_err(wrong)?,
+        review_due: file.review_due,
+        extra: file.other_keys,
+        ..FrontMatter::default()
+    };
+    let mut warnings = Vec::new();
+    let slug = Some(file.slug.as_str()).filter(|slug| !slug.is_empty());
+    let slug_hint = slug_hint(slug, relative_path, &file.title, &mut warnings);
+    let found = destinations(&file.content);
+    Ok(Document {
+        title: file.title,
+        slug_hint,
+        summary: file.summary,
+        content: file.content,
+        front_matter,
+        exported: file.helpcenter,
         links: found.links,
         images: found.images,
         warnings,

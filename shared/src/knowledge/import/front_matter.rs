@@ -68,6 +68,11 @@ fn parse(source: &str, delimiter: &str) -> Result<Option<FrontMatter>, ParseErro
     }
 }
 
+/// YAML as JSON.
+pub(in crate::knowledge) fn yaml(source: &str) -> Result<Value, String> {
+    yaml_value(source).map_err(|error| error.to_string())
+}
+
 fn yaml_value(source: &str) -> Result<Value, ParseError> {
     // Comments alone are an empty document.
     if source.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {

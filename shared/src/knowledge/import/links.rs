@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 
 /// What a destination turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Resolution {
+pub(in crate::knowledge) enum Resolution {
     /// A web address, mail address or phone number.
     External,
     /// A place in the same article: the fragment without `#`, as written.
@@ -20,9 +20,22 @@ pub(super) enum Resolution {
     Broken,
 }
 
+/// What a destination means in a folder of articles and other files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::knowledge) enum Meaning {
+    /// What it says: another site, or a place in the same article.
+    Itself,
+    /// An article: its file, and the part after `#` or nothing.
+    Article { path: String, fragment: String },
+    /// A file that is no article.
+    Other(String),
+    /// Nothing that is there.
+    Nothing,
+}
+
 /// The files a link can lead to.
 #[derive(Debug, Clone, Default)]
-pub(super) struct KnownPaths {
+pub(in crate::knowledge) struct KnownPaths {
     /// Lower-case path → path as it is.
     by_path: HashMap<String, String>,
     /// File name without extension, or slug, in lower case → path; None when several files share it.
@@ -34,7 +47,7 @@ const INDEX_NAMES: [&str; 2] = ["index", "readme"];
 
 impl KnownPaths {
     /// Adds a file by its path relative to the folder, with the slug it has if that differs from its name.
-    pub(super) fn insert(&mut self, relative_path: &str, slug: Option<&str>) {
+    pub(in crate::knowledge) fn insert(&mut self, relative_path: &str, slug: Option<&str>) {
         let key = relative_path.to_lowercase();
         let name = key.rsplit('/').next().unwrap_or_default();
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
@@ -46,6 +59,11 @@ impl KnownPaths {
                 .or_insert_with(|| Some(relative_path.to_owned()));
         }
         self.by_path.insert(key, relative_path.to_owned());
+    }
+
+    /// Whether there is a file with exactly this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.by_path.get(&path.to_lowercase()).is_some_and(|known| known == path)
     }
 
     fn find(&self, segments: &[&str]) -> Option<&str> {
@@ -72,6 +90,60 @@ impl<T> From<&HashMap<String, T>> for KnownPaths {
         }
         known
     }
+}
+
+/// What a destination means that is written in a file. In an exported tree other files are named by their exact paths.
+pub(in crate::knowledge) fn meaning(
+    from_relative_path: &str,
+    destination: &str,
+    articles: &KnownPaths,
+    others: &KnownPaths,
+    is_exported: bool,
+) -> Meaning {
+    let other = || other_file(from_relative_path, destination.trim(), others, is_exported).map(Meaning::Other);
+    if is_named_like_an_image(destination)
+        && let Some(found) = other()
+    {
+        return found;
+    }
+    match resolve(from_relative_path, destination, articles) {
+        Resolution::External | Resolution::Anchor(_) => Meaning::Itself,
+        Resolution::File { path, fragment } => Meaning::Article { path, fragment: fragment.unwrap_or_default() },
+        Resolution::Broken => other().unwrap_or(Meaning::Nothing),
+    }
+}
+
+fn is_named_like_an_image(destination: &str) -> bool {
+    let path = destination.split(['?', '#']).next().unwrap_or_default().trim_end().to_ascii_lowercase();
+    [".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".svg"].iter().any(|ending| path.ends_with(ending))
+}
+
+/// Sites serve such files under prefixes of their own (`/img/…` from `static/img/…`), so an absolute path, or one that is
+/// not there, is looked for by ever shorter ends of it and then by the only file that it is the end of.
+fn other_file(from: &str, destination: &str, others: &KnownPaths, is_exported: bool) -> Option<String> {
+    if destination.starts_with("//") || scheme_of(destination).is_some() {
+        return None;
+    }
+    let path = destination.split(['?', '#']).next().filter(|path| !path.is_empty())?;
+    let path = percent_decode_str(path).decode_utf8().ok()?.replace('\\', "/");
+    let folder: Vec<&str> = from.split('/').collect();
+    let folder = &folder[..folder.len().saturating_sub(1)];
+    let exact = |segments: &[&str]| others.by_path.get(&segments.join("/").to_lowercase()).cloned();
+    let relative = if path.starts_with('/') { None } else { normalised(folder, &path) };
+    if let Some(found) = relative.and_then(|segments| exact(&segments)) {
+        return Some(found);
+    }
+    if is_exported {
+        return None;
+    }
+    let segments = normalised(&[], path.trim_start_matches(['.', '/']))?;
+    let ends = (0..segments.len()).map(|start| &segments[start..]);
+    let near = ends.flat_map(|end| (0..=folder.len()).map(move |depth| [&folder[..depth], end].concat()));
+    near.into_iter().find_map(|candidate| exact(&candidate)).or_else(|| {
+        let end = format!("/{}", segments.join("/").to_lowercase());
+        let mut found = others.by_path.iter().filter(|(path, _)| path.ends_with(&end)).map(|(_, path)| path);
+        found.next().filter(|_| found.next().is_none()).cloned()
+    })
 }
 
 /// Resolves a destination as written in the file `from_relative_path`. Never leads out of the folder.
@@ -259,6 +331,49 @@ mod tests {
             ["../../../etc/passwd", "../../readme.md/../../x", "/../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd"]
         {
             assert_eq!(resolve("docs/intro.md", destination, &known()), Resolution::Broken, "{destination}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_found_where_sites_serve_them_from() {
+        let (mut articles, mut others) = (KnownPaths::default(), KnownPaths::default());
+        articles.insert("docs/guides/logo.md", None);
+        for path in [
+            "docs/guides/shot.png",
+            "docs/img/logo.png",
+            "static/pics/a b.svg",
+            "docs/one/x.gif",
+            "docs/two/x.gif",
+            "docs/LICENSE",
+        ] {
+            others.insert(path, None);
+        }
+        let found = |destination, is_exported| match meaning(
+            "docs/guides/a.md",
+            destination,
+            &articles,
+            &others,
+            is_exported,
+        ) {
+            Meaning::Other(path) | Meaning::Article { path, .. } => path,
+            other => format!("{other:?}"),
+        };
+        for (destination, expected, in_exported) in [
+            ("shot.png", "docs/guides/shot.png", "docs/guides/shot.png"),
+            ("./Shot.PNG?raw=true#x", "docs/guides/shot.png", "docs/guides/shot.png"),
+            ("../img/logo.png", "docs/img/logo.png", "docs/img/logo.png"),
+            ("/img/logo.png", "docs/img/logo.png", "Nothing"),
+            ("/pics/a%20b.svg", "static/pics/a b.svg", "Nothing"),
+            ("/x.gif", "Nothing", "Nothing"),
+            ("logo", "docs/guides/logo.md", "docs/guides/logo.md"),
+            ("../LICENSE", "docs/LICENSE", "docs/LICENSE"),
+            ("../../../docs/img/logo.png", "docs/img/logo.png", "Nothing"),
+            ("https://a.example/shot.png", "Itself", "Itself"),
+            ("//a.example/shot.png", "Itself", "Itself"),
+            ("data:image/png;base64,xx.png", "Nothing", "Nothing"),
+        ] {
+            assert_eq!(found(destination, false), expected, "{destination}");
+            assert_eq!(found(destination, true), in_exported, "{destination}");
         }
     }
 

@@ -6,11 +6,19 @@ use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
+use crate::knowledge::export::format::{CATEGORY_FILE, TAGS_FILE};
+
 /// What a folder holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Walk {
     /// Paths relative to the folder, with `/`, sorted.
     pub files: Vec<String>,
+    /// What authors say about folders: paths of `_category_.yml` files, outer folders first.
+    pub categories: Vec<String>,
+    /// Files that are no articles and may be images that articles show, sorted.
+    pub others: Vec<String>,
+    /// The names of tags: the file of an exported tree.
+    pub tags: Option<String>,
     /// How many entries were passed over, by reason. A folder that is passed over counts as one entry.
     pub skipped: BTreeMap<Skip, usize>,
 }
@@ -75,6 +83,11 @@ pub(super) fn source_files(root: &Path) -> Result<Walk, WalkError> {
         match classify(&entry) {
             Ok(()) if entry.file_type().is_file() => walk.files.extend(relative_path(root, &entry)),
             Ok(()) => {}
+            Err(Skip::Extension) => walk.others.extend(relative_path(root, &entry)),
+            Err(Skip::Partial) if is_category_file(&entry) => walk.categories.extend(relative_path(root, &entry)),
+            Err(Skip::Partial) if entry.depth() == 1 && entry.file_name() == TAGS_FILE => {
+                walk.tags = relative_path(root, &entry);
+            }
             Err(reason) => {
                 *walk.skipped.entry(reason).or_default() += 1;
                 if entry.file_type().is_dir() {
@@ -84,7 +97,14 @@ pub(super) fn source_files(root: &Path) -> Result<Walk, WalkError> {
         }
     }
     walk.files.sort_unstable();
+    walk.others.sort_unstable();
+    walk.categories.sort_unstable_by_key(|path| (path.matches('/').count(), path.clone()));
     Ok(walk)
+}
+
+/// `_category_.yml`, also as Docusaurus writes it.
+fn is_category_file(entry: &DirEntry) -> bool {
+    [CATEGORY_FILE, "_category_.yaml", "_category_.json"].iter().any(|name| entry.file_name() == *name)
 }
 
 fn classify(entry: &DirEntry) -> Result<(), Skip> {
@@ -93,6 +113,11 @@ fn classify(entry: &DirEntry) -> Result<(), Skip> {
         return Err(Skip::Link);
     }
     admits_name(name, entry.file_type().is_file())
+}
+
+/// Whether a file of this name becomes an article, or the files of such a folder do.
+pub(in crate::knowledge) fn is_admitted(name: &str, is_file: bool) -> bool {
+    admits_name(name, is_file).is_ok()
 }
 
 fn admits_name(name: &str, is_file: bool) -> Result<(), Skip> {
@@ -150,6 +175,10 @@ mod tests {
             "license-keys.md",
             "m.png",
             "n",
+            "_category_.yml",
+            "a/_category_.json",
+            "a/_tags_.yml",
+            "_tags_.yml",
         ] {
             let path = root.join(file);
             fs::create_dir_all(path.parent().expect("a parent")).expect("created");
@@ -161,10 +190,10 @@ mod tests {
             ["_parts/j.md", "a-b/e.markdown", "a/c.MDX", "a/d.html", "b.md", "f.htm", "license-keys.md"]
         );
         let skipped: Vec<_> = walk.skipped.into_iter().collect();
-        assert_eq!(
-            skipped,
-            [(Skip::Hidden, 2), (Skip::Partial, 1), (Skip::Dependencies, 1), (Skip::License, 3), (Skip::Extension, 2)]
-        );
+        assert_eq!(skipped, [(Skip::Hidden, 2), (Skip::Partial, 2), (Skip::Dependencies, 1), (Skip::License, 3)]);
+        assert_eq!(walk.others, ["m.png", "n"]);
+        assert_eq!(walk.categories, ["_category_.yml", "a/_category_.json"]);
+        assert_eq!(walk.tags.as_deref(), Some("_tags_.yml"));
     }
 
     #[cfg(unix)]

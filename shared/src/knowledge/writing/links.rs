@@ -1,34 +1,41 @@
-//! Links between articles that are written as addresses of pages, so that they go on leading to the article when its address
-//! changes, and are known to be broken when there is none.
+//! Links between articles and images that are written as addresses, so that they go on leading to the article when its
+//! address changes, are known to be broken when there is none, and tell who may see an image.
 
 use uuid::Uuid;
 
 use super::store;
 use crate::{
     db::TenantTx,
-    knowledge::store::{Link, set_links},
+    knowledge::{
+        assets,
+        store::{Link, links as known_links, set_links},
+    },
     markdown,
 };
 
 /// Finds out where the links of an article lead, those of its latest text and of the one that readers see. What an import
 /// knows of the links in its files is kept.
 pub(super) async fn update(tx: &mut TenantTx, article: Uuid) -> Result<(), sqlx::Error> {
-    let known = store::links(tx, article).await?;
+    let known = known_links(tx, article).await?;
     let mut links: Vec<Link> = Vec::new();
-    for text in store::texts(tx, article).await? {
+    for (text, is_shown) in store::texts(tx, article).await? {
         let found = markdown::destinations(&text);
         for destination in found.links.into_iter().chain(found.images) {
-            if links.iter().any(|link| link.destination == destination) {
+            if let Some(link) = links.iter_mut().find(|link| link.destination == destination) {
+                link.is_shown |= is_shown;
                 continue;
             }
-            if let Some((destination, fragment, target)) =
-                known.iter().find(|(known, ..)| *known == destination).cloned()
-                && (target.is_some() || article_address(&destination).is_none())
+            let is_address = article_address(&destination).is_some() || assets::hash_in_address(&destination).is_some();
+            if let Some(link) = known.iter().find(|known| known.destination == destination)
+                && (link.target.is_some() || link.asset.is_some() || !is_address)
             {
-                links.push(Link { destination, fragment, target });
+                links.push(Link { is_shown, ..link.clone() });
             } else if let Some((slug, fragment)) = article_address(&destination) {
                 let target = store::article_at(tx, &slug).await?;
-                links.push(Link { fragment: fragment.to_owned(), target, destination });
+                links.push(Link { fragment: fragment.to_owned(), target, asset: None, is_shown, destination });
+            } else if let Some(hash) = assets::hash_in_address(&destination) {
+                let asset = assets::id_of(tx, hash).await?;
+                links.push(Link { fragment: String::new(), target: None, asset, is_shown, destination });
             }
         }
     }

@@ -292,31 +292,20 @@ pub(super) async fn reviewed(tx: &mut TenantTx, id: Uuid, due_on: Option<NaiveDa
     Ok(())
 }
 
-/// The texts that readers and authors see: the published one, where there is one, and the latest.
-pub(super) async fn texts(tx: &mut TenantTx, id: Uuid) -> Result<Vec<String>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    sqlx::query_scalar!(
-        "select r.content from articles a join revisions r on r.tenant_id = a.tenant_id and r.article_id = a.id
-         where a.tenant_id = $1 and a.id = $2
-           and (r.id = a.latest_revision_id or r.id = a.published_revision_id and a.status = 'PUBLISHED')",
-        tenant,
-        id
-    )
-    .fetch_all(tx.connection())
-    .await
-}
-
-/// The links that are known of an article: destination, fragment and target.
-pub(super) async fn links(tx: &mut TenantTx, id: Uuid) -> Result<Vec<(String, String, Option<Uuid>)>, sqlx::Error> {
+/// The texts that readers and authors see, the published one, where there is one, and the latest; and whether readers see it.
+pub(super) async fn texts(tx: &mut TenantTx, id: Uuid) -> Result<Vec<(String, bool)>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
-        "select destination, fragment, target_article_id from article_links where tenant_id = $1 and article_id = $2",
+        r#"select r.content, (r.id = a.published_revision_id and a.status = 'PUBLISHED') is true as "is_shown!"
+           from articles a join revisions r on r.tenant_id = a.tenant_id and r.article_id = a.id
+           where a.tenant_id = $1 and a.id = $2
+             and (r.id = a.latest_revision_id or r.id = a.published_revision_id and a.status = 'PUBLISHED')"#,
         tenant,
         id
     )
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|r| (r.destination, r.fragment, r.target_article_id)).collect())
+    Ok(rows.into_iter().map(|row| (row.content, row.is_shown)).collect())
 }
 
 /// The article that has, or once had, this slug.
