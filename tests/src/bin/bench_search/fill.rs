@@ -135,16 +135,15 @@ async fn vectors(base: &Base, owner: &mut PgConnection, tenant: TenantId, random
     for rows in rows.chunks(2_000) {
         let (mut ids, mut copies) = (Vec::new(), Vec::new());
         for (id, body, context) in rows {
-            let vector = match base.vectors.get(context) {
-                Some(real) => real.clone(),
-                None => {
-                    let other = base.parts.choose(random).context("no passages")?;
-                    let real = match by_beginning.get(&beginning(body)) {
-                        Some(real) => real,
-                        None => base.parts.choose(random).context("no passages")?,
-                    };
-                    moved(&real.vector, &other.vector, &mean)
-                }
+            let vector = if let Some(real) = base.vectors.get(context) {
+                real.clone()
+            } else {
+                let other = base.parts.choose(random).context("no passages")?;
+                let real = match by_beginning.get(&beginning(body)) {
+                    Some(real) => real,
+                    None => base.parts.choose(random).context("no passages")?,
+                };
+                moved(&real.vector, &other.vector, &mean)
             };
             ids.push(*id);
             copies.push(HalfVector::from_f32_slice(&vector));
