@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use api::routes::{self, Access};
 use reqwest::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::{knowledge::PublishScheduled, queue::Job, tenancy::TenantId};
-use tests::{Settings, TestApp, processes::Program};
+use tests::{Settings, TestApp, processes::Program, proxy::Proxy};
 
 use crate::queue::support::eventually;
 
@@ -591,4 +592,25 @@ async fn a_worker_killed_while_it_publishes_what_was_scheduled_is_replaced_and_i
     assert_eq!(world.get(&draft, "").await["status"], "PUBLISHED");
     let published = world.actions().await.iter().filter(|action| *action == "article.published").count();
     assert_eq!(published, 1);
+}
+
+#[tokio::test]
+async fn what_is_published_while_redis_is_down_is_found_by_words_at_once_and_by_meaning_when_it_is_back() {
+    let world = World::new().await;
+    let proxy = Proxy::before(&world.app.queue_config.redis_url).await;
+    let url = proxy.url(&world.app.queue_config.redis_url);
+    let variables = [("REDIS_URL", url.expose_secret()), ("QUEUE_REDIS_TIMEOUT_SECONDS", "1")];
+    let worker = Program::start_with(&world.app, "helpcenter-worker", &variables).ready().await;
+    proxy.cut();
+    world.published("Money back").await;
+    let found = async |query: &str| world.app.search_titles(&world.reader, query).await;
+    assert_eq!(found("money").await, ["Money back"]);
+    assert_eq!(found("reimbursement of a payment").await, [""; 0]);
+    proxy.restore();
+    eventually("it is found by its meaning", async || {
+        (found("reimbursement of a payment").await == ["Money back"]).then_some(())
+    })
+    .await;
+    world.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
 }
