@@ -50,6 +50,7 @@ bench-queue: ## Measure the queue beside others, in tables (QUICK=1, BACKLOGS=, 
 	@PEERS="$(PEERS)" $(LOCAL) test --durable -- tests/bench/queue/run.sh --backlogs "$(BACKLOGS)" --workers "$(WORKERS)" \
 		$(if $(QUICK),--runs 1 --window 20000 --seconds 4) $(BENCH)
 
-bench-search: ## Measure search beside the limit that its parts set, on help centers made of DATA=folder (SIZES=, BENCH=)
+bench-search: PEERS = lancedb,chromadb
+bench-search: ## Measure search beside its limit, on help centers made of DATA=folder (SIZES=, BENCH='--export FOLDER' and PEERS=)
 	@test -n "$(DATA)" || { echo 'Say where the help centers are: make bench-search DATA=folder' >&2; exit 2; }
-	@$(LOCAL) test --durable -- tests/bench/search/run.sh "$(DATA)" $(if $(SIZES),--sizes "$(SIZES)") $(BENCH)
+	@PEERS="$(PEERS)" $(LOCAL) test --durable -- tests/bench/search/run.sh "$(DATA)" $(if $(SIZES),--sizes "$(SIZES)") $(BENCH)
