@@ -73,10 +73,12 @@ pub(super) async fn count_to_index(tx: &mut TenantTx, job: &Reindex) -> Result<(
         r#"select count(*) filter (where d.indexed_at is null or d.indexed_at < $3) as "left!", count(*) as "all!"
            from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
            where a.tenant_id = $1 and a.status = 'PUBLISHED'
-             and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))"#,
+             and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+             and ($4::uuid[] is null or a.id = any ($4))"#,
         tenant,
         job.category_id,
-        job.requested_at
+        job.requested_at,
+        job.article_ids.as_deref()
     )
     .fetch_one(tx.connection())
     .await?;
@@ -95,13 +97,15 @@ pub(super) async fn articles_to_index(
         "select a.id from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
          where a.tenant_id = $1 and a.status = 'PUBLISHED' and a.id > $4
            and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+           and ($6::uuid[] is null or a.id = any ($6))
            and (d.indexed_at is null or d.indexed_at < $3)
          order by a.id limit $5",
         tenant,
         job.category_id,
         job.requested_at,
         after,
-        limit
+        limit,
+        job.article_ids.as_deref()
     )
     .fetch_all(tx.connection())
     .await
@@ -117,11 +121,13 @@ pub(super) async fn count_to_embed(tx: &mut TenantTx, job: &Reindex, model: &str
                join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
                left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
                where p.tenant_id = $1 and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+                 and ($5::uuid[] is null or a.id = any ($5))
                group by p.article_id) article"#,
         tenant,
         job.category_id,
         job.requested_at,
-        model
+        model,
+        job.article_ids.as_deref()
     )
     .fetch_one(tx.connection())
     .await?;
@@ -143,13 +149,15 @@ pub(super) async fn articles_to_embed(
          left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
          where p.tenant_id = $1 and p.article_id > $5 and (e.created_at is null or e.created_at < $3)
            and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+           and ($7::uuid[] is null or a.id = any ($7))
          group by p.article_id order by p.article_id limit $6",
         tenant,
         job.category_id,
         job.requested_at,
         model,
         after,
-        limit
+        limit,
+        job.article_ids.as_deref()
     )
     .fetch_all(tx.connection())
     .await
