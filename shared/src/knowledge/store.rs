@@ -413,6 +413,32 @@ pub(super) async fn slug_is_taken(
     .await
 }
 
+/// Revisions whose author wrote no summary and that have no excerpt yet, with their content.
+pub(super) async fn revisions_without_excerpt(
+    tx: &mut TenantTx,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r"select id, content from revisions
+          where tenant_id = $1 and excerpt is null and summary !~ '\S' limit $2",
+        tenant,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.content)).collect())
+}
+
+/// Keeps the excerpt of a revision.
+pub(super) async fn set_excerpt(tx: &mut TenantTx, revision_id: Uuid, excerpt: &str) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("update revisions set excerpt = $3 where tenant_id = $1 and id = $2", tenant, revision_id, excerpt)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Adds a revision and makes it the latest.
 pub(super) async fn insert_revision(
     tx: &mut TenantTx,
@@ -423,8 +449,8 @@ pub(super) async fn insert_revision(
 ) -> Result<Uuid, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let id = sqlx::query_scalar!(
-        "insert into revisions (tenant_id, article_id, number, title, summary, content, author, note)
-         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7
+        "insert into revisions (tenant_id, article_id, number, title, summary, content, author, note, excerpt)
+         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8
          from revisions where tenant_id = $1 and article_id = $2
          returning id",
         tenant,
@@ -433,7 +459,8 @@ pub(super) async fn insert_revision(
         text.summary,
         text.content,
         author,
-        note
+        note,
+        text.excerpt()
     )
     .fetch_one(tx.connection())
     .await?;
