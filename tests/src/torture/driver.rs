@@ -232,14 +232,13 @@ impl Torture {
         let mut rest = Rest::default();
         while healing.elapsed() < HEALING {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            // An error: the server is not back yet.
-            let _ = self.retry_product().await;
             rest.open = self.count("dead_at is null").await;
             rest.redis_keys = self.redis_keys().await;
             if healing.elapsed().as_secs().is_multiple_of(5) {
                 self.window().await;
             }
-            if rest.open == 0 && !rest.has_job_keys() {
+            // An error: the server is not back yet.
+            if self.retry_product().await.is_ok_and(|retried| retried == 0) && rest.open == 0 && !rest.has_job_keys() {
                 break;
             }
         }
@@ -282,7 +281,7 @@ impl Torture {
         }
     }
 
-    async fn retry_product(&self) -> Result<(), sqlx::Error> {
+    async fn retry_product(&self) -> Result<usize, sqlx::Error> {
         let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
         let tenant = product::tenant(&mut owner).await?;
         product::retry(&database(&self.faults.service_url), tenant).await

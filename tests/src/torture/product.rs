@@ -74,14 +74,16 @@ pub(super) async fn tenant(owner: &mut PgConnection) -> Result<TenantId, sqlx::E
     Ok(TenantId::new(id))
 }
 
-/// Does what operators do when the faults are over: jobs that used up their attempts are tried again.
-pub(super) async fn retry(database: &Database, tenant: TenantId) -> Result<(), sqlx::Error> {
+/// Does what operators do when the faults are over: jobs that used up their attempts are tried again. How many were.
+pub(super) async fn retry(database: &Database, tenant: TenantId) -> Result<usize, sqlx::Error> {
     let mut tx = database.tenant(tenant).await?;
+    let mut retried = 0;
     for job in JOBS {
         let selection = Selection { job: Some((*job).to_owned()), ..Selection::default() };
-        admin::retry(&mut tx, &selection, "torture").await?;
+        retried += admin::retry(&mut tx, &selection, "torture").await?.len();
     }
-    tx.commit().await
+    tx.commit().await?;
+    Ok(retried)
 }
 
 /// What is not as it must be when all jobs are done and nothing runs any more, with examples.
