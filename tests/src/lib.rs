@@ -315,9 +315,14 @@ impl TestApp {
 
     /// A token of a person with these roles, good for an hour.
     pub fn token(&self, tenant: &str, roles: &[&str]) -> String {
+        self.token_of("person-1", tenant, roles)
+    }
+
+    /// The same, of a certain person.
+    pub fn token_of(&self, person: &str, tenant: &str, roles: &[&str]) -> String {
         let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
         let exp = self.clock.now().timestamp() + 3600;
-        let token = NewToken { sub: "person-1", tenant, roles: &roles, name: "A Person", exp };
+        let token = NewToken { sub: person, tenant, roles: &roles, name: "A Person", exp };
         jwt::sign(&SecretString::from(JWT_SECRET), &token).unwrap()
     }
 

@@ -292,7 +292,8 @@ pub(crate) async fn article(
         keep_view(tx, article.summary.id, visitor).await;
     }
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
-    let words = markdown::plain_text(&article.content).split_whitespace().count();
+    let text = markdown::plain_text(&article.content);
+    let words = text.split_whitespace().count();
     let summary = article.summary;
     let paths = knowledge::breadcrumbs(&tree);
     let page = ArticlePage {
@@ -301,6 +302,7 @@ pub(crate) async fn article(
             ..visit.layout(&summary.title)
         },
         title: summary.title,
+        has_lead: !begins_with(&text, &summary.summary),
         summary: summary.summary,
         breadcrumb: crumbs(summary.category_id, &paths),
         html: rendered.html,
@@ -318,6 +320,15 @@ pub(crate) async fn article(
         locale: summary.locale,
     };
     visit.page(StatusCode::OK, &page)
+}
+
+/// Whether a text begins with what its summary says; true of an empty one.
+fn begins_with(text: &str, summary: &str) -> bool {
+    let mut words = text.split_whitespace();
+    summary
+        .trim_end_matches('…')
+        .split_whitespace()
+        .all(|word| words.next().is_some_and(|other| other.starts_with(word)))
 }
 
 /// Keeps that the article is read. A view that cannot be kept is no reason not to show it.

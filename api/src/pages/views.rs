@@ -188,6 +188,8 @@ pub struct ArticlePage {
     pub title: String,
     /// Plain text; may be empty.
     pub summary: String,
+    /// Whether the summary stands above the text, since the text does not begin with it.
+    pub has_lead: bool,
     /// Its categories, outermost first.
     pub breadcrumb: Vec<Crumb>,
     /// HTML that is put into the page as it is: the output of `shared::markdown::render`, which sanitises, and nothing
@@ -307,6 +309,7 @@ mod tests {
             layout: Layout::default(),
             title: "A <b>".to_owned(),
             summary: String::new(),
+            has_lead: false,
             breadcrumb: Vec::new(),
             html: "<p>Text</p>".to_owned(),
             headings: headings.collect(),

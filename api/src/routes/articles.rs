@@ -71,6 +71,7 @@ pub(crate) struct ArticleLine {
     slug: String,
     /// Address of its page, from the root of the site.
     url: String,
+    /// The author's, or the beginning of the text where the author wrote none.
     summary: String,
     /// Name of its category.
     category: Option<String>,
@@ -120,6 +121,7 @@ pub(crate) struct RelatedArticle {
     slug: String,
     /// Address of its page, from the root of the site.
     url: String,
+    /// The author's, or the beginning of the text where the author wrote none.
     summary: String,
     /// Name of its category.
     category: Option<String>,

@@ -87,6 +87,7 @@ pub(crate) struct SearchResult {
     slug: String,
     /// Address of its page, from the root of the site.
     url: String,
+    /// The author's, or the beginning of the text where the author wrote none.
     summary: String,
     /// The passage that fits best, as safe HTML: text in which only `<mark>` is markup.
     snippet: String,

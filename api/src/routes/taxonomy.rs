@@ -308,6 +308,8 @@ pub(crate) async fn create_tag(
 }
 
 /// Renames a tag; its address follows.
+///
+/// Lists and filters know it at once. Search finds its articles by the new name when a job has indexed them.
 #[utoipa::path(
     patch, path = "/api/v2/help-center/admin/tags/{id}/", tag = "Writing", operation_id = "renameTag",
     params(("id" = String, Path, description = "Id of the tag")),
@@ -339,6 +341,8 @@ pub(crate) async fn rename_tag(
 }
 
 /// Removes a tag from all articles and for good.
+///
+/// Lists and filters know it at once. Search finds its articles by the name until a job has indexed them.
 #[utoipa::path(
     delete, path = "/api/v2/help-center/admin/tags/{id}/", tag = "Writing", operation_id = "deleteTag",
     params(("id" = String, Path, description = "Id of the tag")),

@@ -84,6 +84,7 @@ pub(crate) struct WritingArticle {
     version: i32,
     /// Of the latest revision, like summary and content.
     title: String,
+    /// Empty: readers see the beginning of the text.
     summary: String,
     /// Markdown. Left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +147,7 @@ pub(crate) struct TranslationLine {
 pub(crate) struct NewArticleBody {
     /// 1 to 200 characters.
     title: String,
-    /// At most 500 characters.
+    /// At most 500 characters. Without one, readers see the beginning of the text.
     #[serde(default)]
     summary: String,
     /// Markdown.

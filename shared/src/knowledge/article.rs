@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use chrono::NaiveDate;
 use uuid::Uuid;
 
-use super::slug::Slug;
+use super::{excerpt::excerpt, slug::Slug};
 
 /// How much a reader must know already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
@@ -94,10 +94,17 @@ impl FromStr for Status {
 pub struct ArticleText {
     /// 1 to 200 characters.
     pub title: String,
-    /// At most 500 characters.
+    /// At most 500 characters; empty when the author wrote none.
     pub summary: String,
     /// Markdown.
     pub content: String,
+}
+
+impl ArticleText {
+    /// What readers see in place of a summary when the author wrote none.
+    pub(super) fn excerpt(&self) -> Option<String> {
+        self.summary.trim().is_empty().then(|| excerpt(&self.content))
+    }
 }
 
 /// What an article holds beside its text.

@@ -3,7 +3,7 @@
 use pgvector::HalfVector;
 use uuid::Uuid;
 
-use super::{index, jobs::EmbedArticle, store};
+use super::{excerpt::excerpt, index, jobs::EmbedArticle, store};
 use crate::{
     db::{Database, TenantTx},
     embedding::{EmbedError, Embedder, Embedding},
@@ -13,6 +13,9 @@ use crate::{
 
 /// How many passages are embedded between two commits: what a crash can cost at most.
 const BATCH: i64 = 32;
+
+/// How many revisions get an excerpt between two commits.
+const EXCERPTS_AT_ONCE: i64 = 100;
 
 /// Why embedding stopped.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +91,15 @@ pub struct Reconciled {
     pub reindexed: usize,
     /// Articles for which an embedding job was missing.
     pub enqueued: usize,
+    /// Revisions of which it was missing what readers see in place of a summary.
+    pub excerpts: usize,
     /// Searches use another model's vectors from now on.
     pub switched: bool,
 }
 
-/// Switches to a new model once it has caught up, and repairs drift: articles whose passages are not of the revision that readers see, and passages without an embedding for
-/// which no job is open. A job that became a dead letter within a day is left to a human.
+/// Switches to a new model once it has caught up, and repairs drift: articles whose passages are not of the revision that
+/// readers see, passages without an embedding for which no job is open, and revisions that lack an excerpt. A job that became
+/// a dead letter within a day is left to a human.
 pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Result<Reconciled, sqlx::Error> {
     let mut found = Reconciled::default();
     let mut tx = database.tenant(tenant).await?;
@@ -111,8 +117,26 @@ pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Re
         found.enqueued += 1;
     }
     tx.commit().await?;
+    found.excerpts = make_excerpts(database, tenant).await?;
     found.switched = switch_model(database, tenant, model).await?;
     Ok(found)
+}
+
+/// Makes what readers see of revisions without a summary, where an earlier release wrote them; returns of how many.
+async fn make_excerpts(database: &Database, tenant: TenantId) -> Result<usize, sqlx::Error> {
+    let mut made = 0;
+    loop {
+        let mut tx = database.tenant(tenant).await?;
+        let page = store::revisions_without_excerpt(&mut tx, EXCERPTS_AT_ONCE).await?;
+        if page.is_empty() {
+            return Ok(made);
+        }
+        made += page.len();
+        for (revision, content) in page {
+            store::set_excerpt(&mut tx, revision, &excerpt(&content)).await?;
+        }
+        tx.commit().await?;
+    }
 }
 
 const EMBED_JOB: &str = <EmbedArticle as queue::Job>::NAME;

@@ -249,7 +249,7 @@ pub async fn bookmarks(
     let tenant = tx.tenant().uuid();
     let (before_at, before_id) = before.unzip();
     let rows = sqlx::query!(
-        r#"select b.created_at, a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group,
+        r#"select b.created_at, a.id, a.slug, r.title, r.shown_summary as summary, a.category_id, a.difficulty, a.locale, a.translation_group,
                   a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at
            from bookmarks b join articles a on a.tenant_id = b.tenant_id and a.id = b.article_id
            join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id

@@ -105,6 +105,9 @@ impl Job for BulkChange {
 pub struct Reindex {
     /// Only of articles in this category and those below it.
     pub category_id: Option<Uuid>,
+    /// Only of these articles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub article_ids: Option<Vec<Uuid>>,
     /// Which part.
     pub part: ReindexPart,
     /// What was made after this needs no more.
@@ -144,7 +147,8 @@ impl Job for Reindex {
 
     fn unique_key(&self) -> Option<String> {
         let extent = self.category_id.map_or_else(String::new, |id| id.to_string());
-        Some(format!("{extent} {:?}", self.part))
+        // A list of articles follows from a change that no job which is open already knows of.
+        self.article_ids.is_none().then(|| format!("{extent} {:?}", self.part))
     }
 }
 

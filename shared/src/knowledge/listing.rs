@@ -138,7 +138,7 @@ pub async fn articles(
     let key = filter.sort.by.column();
     // Built, because an index serves only an order that the statement names.
     let mut query = QueryBuilder::<Postgres>::new(
-        "select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
+        "select a.id, a.slug, r.title, r.shown_summary as summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
                 a.helpful_count, a.not_helpful_count, a.published_at, a.updated_at
          from articles a join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
          where a.tenant_id = ",
@@ -194,7 +194,7 @@ pub async fn articles_by_id(
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
         ArticleSummary,
-        r#"select a.id, a.slug, r.title, r.summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
+        r#"select a.id, a.slug, r.title, r.shown_summary as summary, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count,
                   a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at
            from unnest($2::uuid[]) with ordinality as named (id, place)
            join articles n on n.tenant_id = $1 and n.id = named.id

@@ -11,6 +11,7 @@ pub mod assets;
 pub mod bulk;
 pub mod chunk;
 pub mod embed;
+mod excerpt;
 pub mod export;
 pub mod feedback;
 pub mod import;

@@ -17,7 +17,7 @@ pub struct ArticleSummary {
     pub slug: String,
     /// Title.
     pub title: String,
-    /// Summary.
+    /// The author's, or the beginning of the text where the author wrote none.
     pub summary: String,
     /// Its category.
     pub category_id: Option<Uuid>,
@@ -76,7 +76,7 @@ pub struct ArticleView {
 pub async fn article(tx: &mut TenantTx, roles: &Roles, id_or_slug: &str) -> Result<Option<ArticleView>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        r#"select a.id, a.slug, r.title, r.summary, r.content, r.number, a.category_id, a.difficulty, a.locale,
+        r#"select a.id, a.slug, r.title, r.shown_summary as summary, r.content, r.number, a.category_id, a.difficulty, a.locale,
                   a.translation_group, a.view_count, a.helpful_count, a.not_helpful_count, a.published_at as "published_at!", a.updated_at,
                   a.version, a.last_reviewed_at,
                   array(select t.name from article_tags at join tags t on t.tenant_id = at.tenant_id and t.id = at.tag_id

@@ -23,6 +23,9 @@ const PAGE: i64 = 50;
 /// How many passages are embedded between two commits.
 const BATCH: usize = 32;
 
+/// How many articles the payload of one job names at most.
+const LISTED: usize = 1_000;
+
 /// What a run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reindexed {
@@ -47,10 +50,27 @@ pub async fn request(
     part: ReindexPart,
 ) -> Result<JobId, sqlx::Error> {
     let requested_at = store::now(tx).await?;
-    let id = queue::enqueue(tx, &Reindex { category_id, part, requested_at }).await?;
+    let id = queue::enqueue(tx, &Reindex { category_id, article_ids: None, part, requested_at }).await?;
     let details = json!({ "category_id": category_id, "part": part });
     audit::record_with(tx, actor, "index.rebuild_requested", &id.uuid().to_string(), &details).await?;
     Ok(id)
+}
+
+/// Enqueues jobs that index the words of these articles anew. Call it behind the change that the words are to follow, with
+/// the index kept from others by [`index::lock`]: an article that was indexed before, without that change, is indexed again.
+pub(super) async fn words_of(tx: &mut TenantTx, articles: &[Uuid]) -> Result<(), sqlx::Error> {
+    let requested_at = store::now(tx).await?;
+    let jobs: Vec<Reindex> = articles
+        .chunks(LISTED)
+        .map(|ids| Reindex {
+            category_id: None,
+            article_ids: Some(ids.to_vec()),
+            part: ReindexPart::FullText,
+            requested_at,
+        })
+        .collect();
+    queue::enqueue_all(tx, &jobs).await?;
+    Ok(())
 }
 
 /// Indexes every published article of the job's extent that was not indexed since the job was requested: a run after a crash

@@ -73,10 +73,12 @@ pub(super) async fn count_to_index(tx: &mut TenantTx, job: &Reindex) -> Result<(
         r#"select count(*) filter (where d.indexed_at is null or d.indexed_at < $3) as "left!", count(*) as "all!"
            from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
            where a.tenant_id = $1 and a.status = 'PUBLISHED'
-             and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))"#,
+             and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+             and ($4::uuid[] is null or a.id = any ($4))"#,
         tenant,
         job.category_id,
-        job.requested_at
+        job.requested_at,
+        job.article_ids.as_deref()
     )
     .fetch_one(tx.connection())
     .await?;
@@ -95,13 +97,15 @@ pub(super) async fn articles_to_index(
         "select a.id from articles a left join search_documents d on d.tenant_id = a.tenant_id and d.article_id = a.id
          where a.tenant_id = $1 and a.status = 'PUBLISHED' and a.id > $4
            and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+           and ($6::uuid[] is null or a.id = any ($6))
            and (d.indexed_at is null or d.indexed_at < $3)
          order by a.id limit $5",
         tenant,
         job.category_id,
         job.requested_at,
         after,
-        limit
+        limit,
+        job.article_ids.as_deref()
     )
     .fetch_all(tx.connection())
     .await
@@ -117,11 +121,13 @@ pub(super) async fn count_to_embed(tx: &mut TenantTx, job: &Reindex, model: &str
                join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
                left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
                where p.tenant_id = $1 and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+                 and ($5::uuid[] is null or a.id = any ($5))
                group by p.article_id) article"#,
         tenant,
         job.category_id,
         job.requested_at,
-        model
+        model,
+        job.article_ids.as_deref()
     )
     .fetch_one(tx.connection())
     .await?;
@@ -143,13 +149,15 @@ pub(super) async fn articles_to_embed(
          left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $4
          where p.tenant_id = $1 and p.article_id > $5 and (e.created_at is null or e.created_at < $3)
            and ($2::uuid is null or a.category_id in (select category_and_below($1, $2)))
+           and ($7::uuid[] is null or a.id = any ($7))
          group by p.article_id order by p.article_id limit $6",
         tenant,
         job.category_id,
         job.requested_at,
         model,
         after,
-        limit
+        limit,
+        job.article_ids.as_deref()
     )
     .fetch_all(tx.connection())
     .await
@@ -405,6 +413,32 @@ pub(super) async fn slug_is_taken(
     .await
 }
 
+/// Revisions whose author wrote no summary and that have no excerpt yet, with their content.
+pub(super) async fn revisions_without_excerpt(
+    tx: &mut TenantTx,
+    limit: i64,
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r"select id, content from revisions
+          where tenant_id = $1 and excerpt is null and summary !~ '\S' limit $2",
+        tenant,
+        limit
+    )
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.content)).collect())
+}
+
+/// Keeps the excerpt of a revision.
+pub(super) async fn set_excerpt(tx: &mut TenantTx, revision_id: Uuid, excerpt: &str) -> Result<(), sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query!("update revisions set excerpt = $3 where tenant_id = $1 and id = $2", tenant, revision_id, excerpt)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Adds a revision and makes it the latest.
 pub(super) async fn insert_revision(
     tx: &mut TenantTx,
@@ -415,8 +449,8 @@ pub(super) async fn insert_revision(
 ) -> Result<Uuid, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let id = sqlx::query_scalar!(
-        "insert into revisions (tenant_id, article_id, number, title, summary, content, author, note)
-         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7
+        "insert into revisions (tenant_id, article_id, number, title, summary, content, author, note, excerpt)
+         select $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, $7, $8
          from revisions where tenant_id = $1 and article_id = $2
          returning id",
         tenant,
@@ -425,7 +459,8 @@ pub(super) async fn insert_revision(
         text.summary,
         text.content,
         author,
-        note
+        note,
+        text.excerpt()
     )
     .fetch_one(tx.connection())
     .await?;

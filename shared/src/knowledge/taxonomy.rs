@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    index,
+    index, reindex,
     slug::{Slug, slugify},
 };
 use crate::{audit, db::TenantTx};
@@ -405,7 +405,7 @@ pub async fn create_tag(tx: &mut TenantTx, actor: &str, name: &str) -> Result<Uu
     Ok(id)
 }
 
-/// Renames a tag; its slug follows, and so does search.
+/// Renames a tag; its slug follows. Search finds its articles by the new name once a job has indexed them.
 pub async fn rename_tag(tx: &mut TenantTx, actor: &str, id: Uuid, name: &str) -> Result<(), TaxonomyError> {
     let tenant = tx.tenant().uuid();
     check_name(name, MAX_TAG_NAME_CHARS)?;
@@ -434,25 +434,25 @@ pub async fn rename_tag(tx: &mut TenantTx, actor: &str, id: Uuid, name: &str) ->
         return Err(TaxonomyError::NotFound("tag"));
     }
     audit::record_with(tx, actor, "tag.renamed", &id.to_string(), &json!({ "name": name })).await?;
+    index::lock(tx).await?;
     let tagged = published_with_tag(tx, id).await?;
-    for article in tagged {
-        index::refresh(tx, article).await?;
-    }
+    reindex::words_of(tx, &tagged).await?;
     Ok(())
 }
 
-/// Removes a tag from all articles and for good.
+/// Removes a tag from all articles and for good. Search finds them by its name until a job has indexed them.
 pub async fn delete_tag(tx: &mut TenantTx, actor: &str, id: Uuid) -> Result<(), TaxonomyError> {
     let tenant = tx.tenant().uuid();
-    let tagged = published_with_tag(tx, id).await?;
-    let name = sqlx::query_scalar!("delete from tags where tenant_id = $1 and id = $2 returning name", tenant, id)
+    // Before the index, which those who give an article this tag want next.
+    let name = sqlx::query_scalar!("select name from tags where tenant_id = $1 and id = $2 for update", tenant, id)
         .fetch_optional(tx.connection())
         .await?
         .ok_or(TaxonomyError::NotFound("tag"))?;
+    index::lock(tx).await?;
+    let tagged = published_with_tag(tx, id).await?;
+    sqlx::query!("delete from tags where tenant_id = $1 and id = $2", tenant, id).execute(tx.connection()).await?;
     audit::record_with(tx, actor, "tag.deleted", &id.to_string(), &json!({ "name": name })).await?;
-    for article in tagged {
-        index::refresh(tx, article).await?;
-    }
+    reindex::words_of(tx, &tagged).await?;
     Ok(())
 }
 

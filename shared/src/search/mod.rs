@@ -132,7 +132,7 @@ pub struct Hit {
     pub slug: String,
     /// Title.
     pub title: String,
-    /// Summary.
+    /// The author's, or the beginning of the text where the author wrote none.
     pub summary: String,
     /// The part that fits best, as HTML in which only `<mark>` occurs.
     pub snippet: String,

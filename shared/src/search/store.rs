@@ -326,7 +326,7 @@ pub(super) async fn hits(
     let (model, vector) = query.unzip();
     sqlx::query_as!(
         HitRow,
-        r#"select a.id, a.slug, r.title, r.summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
+        r#"select a.id, a.slug, r.title, r.shown_summary as summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
                   a.not_helpful_count, best.body as "passage?", best.anchor as "anchor?"
            from (select any_lexeme($3)) as marked (query)
            cross join articles a

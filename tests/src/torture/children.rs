@@ -30,9 +30,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::jobs::{
-    self, Contested, Fast, Flaky, Garbled, Hopeless, Journal, Killer, Later, Limited, Overdue, Panicking, Quick,
-    Ranked, Refused, Single, Slow, Tick,
+use super::{
+    editor::Editor,
+    jobs::{
+        self, Contested, Fast, Flaky, Garbled, Hopeless, Journal, Killer, Later, Limited, Overdue, Panicking, Quick,
+        Ranked, Refused, Single, Slow, Tick,
+    },
+    product,
 };
 
 /// How many of a tick that was missed are made up for: more than any fault can cost.
@@ -64,6 +68,9 @@ pub(super) enum Child {
     /// Enqueues jobs.
     #[command(hide = true)]
     Enqueuer { journal: PathBuf, seed: u64, jobs_per_second: f64, most_open: i64 },
+    /// Writes, publishes, tags and imports articles.
+    #[command(hide = true)]
+    Editor { journal: PathBuf, seed: u64 },
     /// Tries dead letters again, puts them away, and cancels jobs.
     #[command(hide = true)]
     Operator { seed: u64 },
@@ -87,6 +94,9 @@ impl Child {
                 let random = StdRng::seed_from_u64(seed);
                 let enqueuer = Enqueuer::new(database, &journal, random, jobs_per_second).await;
                 enqueuer.run(most_open, shutdown.stop).await;
+            }
+            Self::Editor { journal, seed } => {
+                Editor::new(database, &journal, StdRng::seed_from_u64(seed)).await.run(shutdown.stop).await;
             }
             Self::Operator { seed } => operate(&database, StdRng::seed_from_u64(seed), &shutdown.stop).await,
         }
@@ -322,7 +332,7 @@ async fn operate_once(database: &Database, random: &mut StdRng, tenant: TenantId
             admin::retry(&mut tx, &Selection { ids, ..Selection::default() }, OPERATOR).await?;
         }
         6..8 => {
-            let ids = Some(some_jobs(&mut tx, "dead_at is null and not job = any ($2)", &["killer"]).await?);
+            let ids = Some(some_jobs(&mut tx, "dead_at is null and not job = any ($2)", &not_cancelled()).await?);
             admin::cancel(&mut tx, &Selection { ids, ..Selection::default() }, OPERATOR).await?;
         }
         _ => {
@@ -333,6 +343,11 @@ async fn operate_once(database: &Database, random: &mut StdRng, tenant: TenantId
         }
     }
     tx.commit().await
+}
+
+/// What these are to come to is checked.
+fn not_cancelled() -> Vec<&'static str> {
+    [Killer::NAME].into_iter().chain(product::JOBS.iter().copied()).collect()
 }
 
 async fn some_jobs(tx: &mut TenantTx, which: &str, jobs: &[&str]) -> Result<Vec<Uuid>, sqlx::Error> {

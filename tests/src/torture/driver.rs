@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, OwnerDatabaseConfig},
@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Arguments,
     check::{Checker, Invariant},
+    editor,
     faults::{Faults, Log},
     fleet::{Ground, Role, Slot},
     history::{self, Reader},
+    product,
     report::{self, Kept, Rest, Run},
     servers::{Postgres, Redis},
 };
@@ -224,7 +226,7 @@ impl Torture {
     async fn heal(&mut self) -> (Rest, DateTime<Utc>) {
         let healing = Instant::now();
         self.faults.heal();
-        for slot in self.slots(&[Role::Enqueuer, Role::Operator]) {
+        for slot in self.slots(&[Role::Enqueuer, Role::Editor, Role::Operator]) {
             slot.stop();
         }
         let mut rest = Rest::default();
@@ -235,7 +237,8 @@ impl Torture {
             if healing.elapsed().as_secs().is_multiple_of(5) {
                 self.window().await;
             }
-            if rest.open == 0 && !rest.has_job_keys() {
+            // An error: the server is not back yet.
+            if self.retry_product().await.is_ok_and(|retried| retried == 0) && rest.open == 0 && !rest.has_job_keys() {
                 break;
             }
         }
@@ -249,6 +252,7 @@ impl Torture {
         rest.refused_leaders = self.refused_leaders();
         rest.dead_letters = self.count("dead_at is not null").await;
         self.check_rest(&rest);
+        self.check_product().await;
         (rest, until)
     }
 
@@ -274,6 +278,23 @@ impl Torture {
         }
         for example in found {
             self.checker.violated(Invariant::Baseline, example);
+        }
+    }
+
+    async fn retry_product(&self) -> Result<usize, sqlx::Error> {
+        let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
+        let tenant = product::tenant(&mut owner).await?;
+        product::retry(&database(&self.faults.service_url), tenant).await
+    }
+
+    async fn check_product(&mut self) {
+        let problems = async {
+            let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
+            let tenant = product::tenant(&mut owner).await?;
+            product::problems(&mut owner, &database(&self.faults.service_url), tenant).await
+        };
+        for problem in problems.await.unwrap_or_else(|error| vec![format!("it cannot be checked: {error}")]) {
+            self.checker.violated(Invariant::Product, problem);
         }
     }
 
@@ -367,19 +388,23 @@ async fn prepare(postgres: &Postgres) {
     db::migrate(&OwnerDatabaseConfig { url: postgres.owner_url() }, &postgres.service_url()).await.unwrap();
     let mut owner = PgConnection::connect(postgres.owner_url().expose_secret()).await.unwrap();
     history::install(&mut owner).await.unwrap();
-    let database = Database::open(&DatabaseConfig {
-        url: postgres.service_url(),
-        max_connections: 1,
-        acquire_timeout: Duration::from_secs(5),
-        statement_timeout: Duration::from_secs(5),
-    });
-    let mut transaction = database.unwrap().untenanted().await.unwrap();
-    for n in 0..TENANTS {
-        let slug = format!("tenant-{n}").parse().unwrap();
-        let new = NewTenant { slug, name: format!("Tenant {n}"), hosts: Vec::new(), is_public: false };
+    let mut transaction = database(&postgres.service_url()).untenanted().await.unwrap();
+    for slug in (0..TENANTS).map(|n| format!("tenant-{n}")).chain([editor::TENANT.to_owned()]) {
+        let new = NewTenant { slug: slug.parse().unwrap(), name: slug, hosts: Vec::new(), is_public: false };
         tenancy::create(&mut transaction, &new).await.unwrap();
     }
     transaction.commit().await.unwrap();
+}
+
+/// For what this process itself does.
+fn database(url: &SecretString) -> Database {
+    Database::open(&DatabaseConfig {
+        url: url.clone(),
+        max_connections: 1,
+        acquire_timeout: Duration::from_secs(5),
+        statement_timeout: Duration::from_secs(30),
+    })
+    .unwrap()
 }
 
 async fn slots(arguments: &Arguments, seed: u64, ground: &Ground) -> Vec<Arc<Slot>> {
@@ -396,6 +421,7 @@ async fn slots(arguments: &Arguments, seed: u64, ground: &Ground) -> Vec<Arc<Slo
         let own = vec![(seed + u64::from(index)).to_string(), rate.to_string(), MOST_OPEN.to_string()];
         slots.push(Slot::new(Role::Enqueuer, index, own, ground).await);
     }
+    slots.push(Slot::new(Role::Editor, 0, vec![seed.to_string()], ground).await);
     for index in 0..OPERATORS {
         slots.push(Slot::new(Role::Operator, index, vec![(seed + u64::from(index)).to_string()], ground).await);
     }

@@ -29,6 +29,8 @@ pub(super) enum Role {
     Witness,
     Scheduler,
     Enqueuer,
+    /// Somebody who keeps the product's own jobs busy.
+    Editor,
     Operator,
 }
 
@@ -39,6 +41,7 @@ impl Role {
             Self::Witness => "witness",
             Self::Scheduler => "scheduler",
             Self::Enqueuer => "enqueuer",
+            Self::Editor => "editor",
             Self::Operator => "operator",
         }
     }
@@ -48,7 +51,7 @@ impl Role {
         match self {
             Self::Worker | Self::Witness => "warn,shared::queue::worker::lease=debug",
             Self::Scheduler => "info",
-            Self::Enqueuer | Self::Operator => "warn",
+            Self::Enqueuer | Self::Editor | Self::Operator => "warn",
         }
     }
 }
@@ -146,6 +149,7 @@ impl Slot {
             Role::Worker | Role::Witness => command.args(["worker", &journal]),
             Role::Scheduler => command.arg("scheduler"),
             Role::Enqueuer => command.args(["enqueuer", &journal]),
+            Role::Editor => command.args(["editor", &journal]),
             Role::Operator => command.arg("operator"),
         };
         command

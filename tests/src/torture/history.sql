@@ -32,6 +32,13 @@ create table torture.effects (job uuid primary key);
 create table torture.leader (process text not null, epoch bigint not null);
 insert into torture.leader values ('', 0);
 
+-- What the editor wants of the product's own jobs: that an actor changes an article once, gives it a tag or, without one,
+-- publishes it; that each file of an import becomes an article; and which searches are kept.
+create table torture.wanted (actor text not null, article uuid not null, tag text, primary key (actor, article));
+create table torture.wanted_files (source text not null, path text not null, primary key (source, path));
+create table torture.wanted_searches (id uuid primary key);
+grant insert on torture.wanted, torture.wanted_files, torture.wanted_searches to public;
+
 -- Written by transactions that stay open for long.
 create table torture.idle (at timestamptz not null default now());
 

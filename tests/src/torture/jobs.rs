@@ -20,6 +20,8 @@ use shared::{
 };
 use uuid::Uuid;
 
+use super::product;
+
 /// Tries of jobs that succeed in the end: more than faults take from them.
 const PLENTY: u32 = 100;
 const SOON: Backoff = Backoff { base: Duration::from_millis(200), max: Duration::from_secs(2) };
@@ -134,6 +136,11 @@ pub(super) fn expected(name: &str) -> Fate {
     }
 }
 
+/// Whether jobs of the name tell when they run and when they have their effect. Of the product's own it is seen in the end.
+pub(super) fn is_observed(name: &str) -> bool {
+    !product::JOBS.contains(&name)
+}
+
 /// What a worker process writes down as it goes: one line each, whole or not at all, in an append-only file of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Journal(Arc<File>);
@@ -170,8 +177,9 @@ impl Context {
     }
 }
 
-/// Every job of the torture.
+/// Every job of the torture, and the product's own.
 pub(super) fn registry(database: Database, journal: Journal) -> Registry {
+    let own = product::registry(database.clone());
     let context = Context { database, journal };
     macro_rules! with {
         ($registry:expr, $($job:ident: |$given:ident, $run:ident, $context:ident| $act:expr;)*) => {
@@ -191,7 +199,7 @@ pub(super) fn registry(database: Database, journal: Journal) -> Registry {
         };
     }
     let not_now = || JobError::retry(std::io::Error::other("not now"));
-    with! { Registry::new(),
+    with! { own,
         Fast: |_job, run, context| context.effect(&run);
         Quick: |_job, run, context| context.effect(&run);
         Slow: |job, run, context| async {

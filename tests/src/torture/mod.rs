@@ -1,7 +1,8 @@
 //! The torture: the queue and the scheduler under faults, and the proof from a history that what they promise holds.
 //!
 //! `make torture` runs it for long, `make test` for two minutes. This process starts servers of its own ([`servers`]), then
-//! workers, schedulers and enqueuers as processes of their own ([`fleet`], [`children`]) with all kinds of jobs ([`jobs`]);
+//! workers, schedulers and enqueuers as processes of their own ([`fleet`], [`children`]) with all kinds of jobs ([`jobs`]), and
+//! an [`editor`] for the [`product`]'s own;
 //! it kills, stops and cuts them off ([`faults`]) while observers that the code under test does not know write down what
 //! happens ([`history`]). Then it lets everything heal, checks the invariants ([`check`]) and tells them ([`report`]).
 //!
@@ -11,10 +12,12 @@
 mod check;
 mod children;
 mod driver;
+mod editor;
 mod faults;
 mod fleet;
 mod history;
 mod jobs;
+mod product;
 mod report;
 mod servers;
 
@@ -76,7 +79,7 @@ struct ChildArguments {
 pub fn main() -> ExitCode {
     let is_child = std::env::args()
         .nth(1)
-        .is_some_and(|first| ["worker", "scheduler", "enqueuer", "operator"].contains(&first.as_str()));
+        .is_some_and(|first| ["worker", "scheduler", "enqueuer", "editor", "operator"].contains(&first.as_str()));
     if is_child {
         children::die_with_parent();
     }

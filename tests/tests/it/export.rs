@@ -221,6 +221,7 @@ async fn everything_odd_comes_back_as_it_was() {
         "\"/downloads/a.pdf\": \"foreign\"",
         "   \r\nlast line without an end",
         "\n  former_slugs: [\"written-here\"]\n",
+        "\nsummary: \"\"\n",
         "target_roles: [\"a, b\", \"\\\"c\\\"\"]",
     ] {
         assert!(written.contains(part), "{part}: {written}");
@@ -238,6 +239,7 @@ async fn everything_odd_comes_back_as_it_was() {
             // Where nothing is, and what is left as it is, the destination itself is shown; the others lead to the same place.
             answers.push((
                 html.to_owned(),
+                article["summary"].clone(),
                 article["breadcrumb"].clone(),
                 article["published_at"].clone(),
                 article["tags"].clone(),

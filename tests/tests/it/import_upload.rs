@@ -7,12 +7,15 @@ use std::{
 };
 
 use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::{knowledge::import::upload, tenancy::TenantId};
 use tests::{
     Settings, TestApp,
     fixture::{article, png},
     processes::Program,
+    proxy::Proxy,
 };
 use uuid::Uuid;
 
@@ -273,4 +276,76 @@ async fn a_waiting_or_running_import_keeps_its_archive() {
     assert_eq!(world.count("select count(*) from import_chunks").await, 1);
     world.app.run_jobs().await;
     assert_eq!(world.latest().await["report"]["created"], 3);
+}
+
+#[tokio::test]
+async fn an_import_waits_for_redis_and_goes_on_without_it() {
+    let world = World::with(Settings { lease: Duration::from_secs(2), ..Settings::default() }).await;
+    let proxy = Proxy::before(&world.app.queue_config.redis_url).await;
+    let url = proxy.url(&world.app.queue_config.redis_url);
+    let variables = [("REDIS_URL", url.expose_secret()), ("QUEUE_REDIS_TIMEOUT_SECONDS", "1")];
+    let worker = Program::start_with(&world.app, "helpcenter-worker", &variables).ready().await;
+    let written = "select (select count(*) from articles) * 10000 + (select count(*) from revisions) * 100
+                       + (select count(distinct source_path) from articles)";
+
+    // It is uploaded while Redis is down.
+    proxy.cut();
+    let waiting = world.start("source=garden", garden()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!((world.get(&waiting).await["state"].clone(), world.count(written).await), (json!("waiting"), 0));
+    proxy.restore();
+    eventually("it is done", async || (world.get(&waiting).await["state"] == "done").then_some(())).await;
+    assert_eq!(world.count(written).await, 3_03_03);
+
+    // Redis goes for longer than a lease while it runs.
+    world.slow_down().await;
+    let files: Vec<(String, String)> =
+        (0..12).map(|n| (format!("beds/{n}.md"), article(&format!("Bed {n}"), "Peas."))).collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
+    let running = world.start("source=beds", zip(&files)).await;
+    let imported = "select count(*) from articles where source = 'beds'";
+    eventually("two are imported", async || (world.count(imported).await >= 2).then_some(())).await;
+    proxy.cut();
+    assert!(world.count(imported).await < 6, "in the middle");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(world.count(imported).await > 6, "what runs goes on");
+    proxy.restore();
+    eventually("it is done", async || (world.get(&running).await["state"] == "done").then_some(())).await;
+    world.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    assert_eq!(world.count(written).await, 15_15_15, "each article once, with one revision");
+    // The lease of the first attempt ran out, and the next one found what it had done.
+    let result = &world.get(&running).await["result"];
+    assert_eq!(result["created"].as_u64().unwrap() + result["unchanged"].as_u64().unwrap(), 12, "{result}");
+    assert_eq!(world.count("select count(*) from import_chunks").await, 0);
+    assert_eq!(world.count("select count(*) from imports where ended_at is null or error is not null").await, 0);
+}
+
+#[tokio::test]
+async fn a_machine_that_can_open_no_more_files_is_no_fault_of_the_files() {
+    let world = World::new().await;
+    let worker = Program::start(&world.app, "helpcenter-worker").ready().await;
+    world.slow_down().await;
+    let job = world.start("source=garden", garden()).await;
+    eventually("one is imported", async || (world.count("select count(*) from articles").await >= 1).then_some(()))
+        .await;
+    let process = Pid::from_raw(worker.id().cast_signed());
+    let may_open = |files| {
+        let limit = Rlimit { current: Some(files), maximum: Some(4096) };
+        prlimit(process, Resource::Nofile, limit).unwrap();
+    };
+    may_open(3);
+    let failure = async || world.get(&job).await["last_error"].as_str().map(str::to_owned);
+    let failure = eventually("it has failed", failure).await;
+    assert!(failure.contains("files cannot be read now"), "{failure}");
+    may_open(1024);
+    world.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    let report = &world.latest().await["report"];
+    assert_eq!(
+        (report["failed"].as_array().unwrap().len(), &report["failed"][0][0]),
+        (1, &json!("bad.md")),
+        "{report}"
+    );
+    assert_eq!(world.count("select count(*) from revisions").await, 3);
 }

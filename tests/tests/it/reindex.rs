@@ -99,7 +99,7 @@ impl World {
     async fn request(&self, part: ReindexPart) -> Reindex {
         let requested_at =
             sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut self.app.db.owner().await).await;
-        Reindex { category_id: None, part, requested_at: requested_at.unwrap() }
+        Reindex { category_id: None, article_ids: None, part, requested_at: requested_at.unwrap() }
     }
 
     async fn run(&self, job: &Reindex) -> Reindexed {

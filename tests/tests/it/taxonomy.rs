@@ -3,10 +3,17 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::{
-    TestApp,
-    fixture::{self, Folder},
+use shared::knowledge::{
+    Reindex,
+    reindex::{self, Reindexed},
 };
+use tests::{
+    Settings, TestApp,
+    fixture::{self, Folder},
+    processes::Program,
+};
+
+use crate::queue::support::eventually;
 
 const CATEGORIES: &str = "/api/v2/help-center/admin/categories/";
 const TAGS: &str = "/api/v2/help-center/admin/tags/";
@@ -18,10 +25,52 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let app = TestApp::start().await;
+        Self::with(Settings::default()).await
+    }
+
+    async fn with(settings: Settings) -> Self {
+        let app = TestApp::start_with(settings).await;
         app.db.tenant("acme").await;
         let editor = app.token("acme", &["editor"]);
         Self { app, editor }
+    }
+
+    /// So many published articles with the tag "colour"; the jobs that follow are done.
+    async fn tagged(&self, articles: usize) -> Value {
+        let tenant = shared::tenancy::all(&self.app.db.database).await.unwrap()[0].id;
+        let folder = Folder::of(&[]);
+        for n in 0..articles {
+            folder.write(&format!("{n}.md"), format!("---\ntitle: Page {n}\ntags: [colour]\n---\n\nText.\n"));
+        }
+        fixture::import(&self.app.db, tenant, &folder).await;
+        self.app.run_jobs().await;
+        self.app.get(TAGS, &self.editor).await.1["results"][0].clone()
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&mut self.app.db.owner().await).await.unwrap()
+    }
+
+    /// In how many articles search finds a word of a tag.
+    async fn indexed(&self, word: &str) -> i64 {
+        let sql = "select count(*) from search_documents d join search_terms t on t.tenant_id = d.tenant_id and t.id = any (d.term_ids)
+                   where t.word = $1";
+        sqlx::query_scalar(sql).bind(word).fetch_one(&mut self.app.db.owner().await).await.unwrap()
+    }
+
+    /// Each write of this table takes a while.
+    async fn slow_down(&self, table: &str) {
+        let slow = format!(
+            "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.4); return null; end $$;
+             create trigger slow after insert on {table} for each statement execute function slow()"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(slow)).execute(&mut self.app.db.owner().await).await.unwrap();
+    }
+
+    async fn until_asleep(&self) {
+        let asleep = "select count(*) from pg_stat_activity
+                      where datname = current_database() and wait_event = 'PgSleep'";
+        eventually("somebody is slowed down", async || (self.count(asleep).await > 0).then_some(())).await;
     }
 
     async fn make(&self, name: &str, parent: Option<&Value>) -> Value {
@@ -149,7 +198,8 @@ async fn a_tag_is_renamed_and_removed_everywhere() {
         let (_, listed) = world.app.get(&format!("/api/v2/help-center/articles/?tag={slug}"), &world.editor).await;
         listed["results"].as_array().unwrap().len()
     };
-    assert_eq!((by_tag("color").await, by_tag("colour").await), (1, 0));
+    assert_eq!((by_tag("color").await, by_tag("colour").await), (1, 0), "at once");
+    world.app.run_jobs().await;
     let is_indexed = async |word: &str| {
         let sql = "select count(*) > 0 from passages where tsv @@ to_tsquery('simple', $1)";
         sqlx::query_scalar::<_, bool>(sql).bind(word).fetch_one(&mut world.app.db.owner().await).await.unwrap()
@@ -158,7 +208,105 @@ async fn a_tag_is_renamed_and_removed_everywhere() {
     let (status, refused) = world.app.post(TAGS, &world.editor, &json!({ "name": "COLOR" })).await;
     assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("already_taken")));
     assert_eq!(world.send(Method::DELETE, &at(TAGS, &renamed), json!({})).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(by_tag("color").await, 0, "at once");
+    world.app.run_jobs().await;
     assert!(!is_indexed("color").await);
-    assert_eq!(by_tag("color").await, 0);
     assert!(world.names(TAGS).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_of_many_articles_is_changed_at_once_and_its_words_follow_by_a_job() {
+    let world = World::new().await;
+    let tag = world.tagged(300).await;
+    assert_eq!((&tag["article_count"], world.indexed("colour").await), (&json!(300), 300));
+    // Indexing them in the request would take two minutes.
+    world.slow_down("search_documents").await;
+    let began = std::time::Instant::now();
+    let (status, renamed) = world.send(Method::PATCH, &at(TAGS, &tag), json!({ "name": "Hue" })).await;
+    assert_eq!(status, StatusCode::OK, "{renamed}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(10), "{:?}", began.elapsed());
+    let (_, found) = world
+        .app
+        .post("/api/v2/help-center/search/", &world.editor, &json!({ "query": "page", "tags": ["hue"] }))
+        .await;
+    assert_eq!(found["results"].as_array().unwrap().len(), 20, "filters know it at once: {found}");
+    assert_eq!((world.indexed("colour").await, world.indexed("hue").await), (300, 0));
+    sqlx::raw_sql("drop trigger slow on search_documents").execute(&mut world.app.db.owner().await).await.unwrap();
+    let payload = "select payload from outbox where job = 'reindex'";
+    let job: Value = sqlx::query_scalar(payload).fetch_one(&mut world.app.db.owner().await).await.unwrap();
+    world.app.run_jobs().await;
+    assert_eq!((world.indexed("colour").await, world.indexed("hue").await), (0, 300));
+
+    // The same job again finds nothing to do.
+    let job: Reindex = serde_json::from_value(job).unwrap();
+    let tenant = shared::tenancy::all(&world.app.db.database).await.unwrap()[0].id;
+    let again = reindex::reindex(&world.app.db.database, &*tests::embedder(), tenant, &job, |_, _| ()).await.unwrap();
+    assert_eq!(again, Reindexed::default());
+    assert_eq!(world.send(Method::DELETE, &at(TAGS, &tag), json!({})).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(world.count("select count(*) from article_tags").await, 0);
+    world.app.run_jobs().await;
+    assert_eq!(world.indexed("hue").await, 0);
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_indexes_the_articles_of_a_tag_is_replaced_by_one_that_goes_on() {
+    let lease = std::time::Duration::from_secs(2);
+    let world = World::with(Settings { lease, ..Settings::default() }).await;
+    let tag = world.tagged(6).await;
+    world.slow_down("search_documents").await;
+    assert_eq!(world.send(Method::DELETE, &at(TAGS, &tag), json!({})).await.0, StatusCode::NO_CONTENT);
+    let worker = Program::start(&world.app, "helpcenter-worker");
+    eventually("two are done", async || (world.indexed("colour").await <= 4).then_some(())).await;
+    worker.kill();
+    let left = world.indexed("colour").await;
+    assert!(left > 0, "killed in the middle");
+    let worker = Program::start(&world.app, "helpcenter-worker").ready().await;
+    world.app.until_no_job_is_open().await;
+    assert!(worker.terminate().await.success());
+    assert_eq!(world.indexed("colour").await, 0);
+    let done = "select (result->>'articles')::bigint from finished_jobs where job = 'reindex'";
+    assert_eq!(world.count(done).await, left, "it went on where the other was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_article_that_is_published_while_its_tag_is_renamed_is_found_by_the_new_name() {
+    let world = World::new().await;
+    let category = world.make("Shelf", None).await;
+    let draft = json!({ "title": "A page", "content": "Text.", "tags": ["colour"], "category_id": category["id"] });
+    let (_, draft) = world.app.post("/api/v2/help-center/admin/articles/", &world.editor, &draft).await;
+    let tag = world.app.get(TAGS, &world.editor).await.1["results"][0].clone();
+    world.slow_down("search_documents").await;
+    let publish = json!({ "status": "PUBLISHED", "version": draft["version"] });
+    let path = format!("/api/v2/help-center/admin/articles/{}/status/", draft["id"].as_str().unwrap());
+    let rename = async {
+        world.until_asleep().await;
+        world.send(Method::PATCH, &at(TAGS, &tag), json!({ "name": "Hue" })).await
+    };
+    let (published, renamed) = tokio::join!(world.app.post(&path, &world.editor, &publish), rename);
+    assert_eq!((published.0, renamed.0), (StatusCode::OK, StatusCode::OK), "{published:?} {renamed:?}");
+    assert_eq!(world.indexed("colour").await, 1, "the publisher knew the old name");
+    world.app.run_jobs().await;
+    assert_eq!((world.indexed("colour").await, world.indexed("hue").await), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_given_while_it_is_removed_is_gone_in_the_end() {
+    let world = World::new().await;
+    let tag = world.tagged(1).await;
+    let category = world.make("Shelf", None).await;
+    let draft = json!({ "title": "Another", "content": "Text.", "category_id": category["id"] });
+    let (_, draft) = world.app.post("/api/v2/help-center/admin/articles/", &world.editor, &draft).await;
+    let path = format!("/api/v2/help-center/admin/articles/{}/", draft["id"].as_str().unwrap());
+    let publish = json!({ "status": "PUBLISHED", "version": draft["version"] });
+    let (_, published) = world.app.post(&format!("{path}status/"), &world.editor, &publish).await;
+    world.slow_down("article_tags").await;
+    let give = world.send(Method::PATCH, &path, json!({ "tags": ["colour"], "version": published["version"] }));
+    let remove = async {
+        world.until_asleep().await;
+        world.send(Method::DELETE, &at(TAGS, &tag), json!({})).await
+    };
+    let (given, removed) = tokio::join!(give, remove);
+    assert_eq!((given.0, removed.0), (StatusCode::OK, StatusCode::NO_CONTENT), "{given:?} {removed:?}");
+    world.app.run_jobs().await;
+    assert_eq!((world.indexed("colour").await, world.names(TAGS).await.len()), (0, 0));
 }

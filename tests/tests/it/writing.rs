@@ -7,7 +7,11 @@ use api::routes::{self, Access};
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use shared::{knowledge::PublishScheduled, queue::Job, tenancy::TenantId};
+use shared::{
+    knowledge::{PublishScheduled, embed},
+    queue::Job,
+    tenancy::TenantId,
+};
 use tests::{Settings, TestApp, processes::Program, proxy::Proxy};
 
 use crate::queue::support::eventually;
@@ -613,4 +617,145 @@ async fn what_is_published_while_redis_is_down_is_found_by_words_at_once_and_by_
     .await;
     world.app.until_no_job_is_open().await;
     assert!(worker.terminate().await.success());
+}
+
+/// What became of a bulk change during which somebody else changed the article: the job's result, and the article.
+async fn bulk_beside(world: &World, bulk: Value, beside: (Method, &str, Value)) -> (Value, Value) {
+    let draft = world.draft("Contested").await;
+    let mut bulk = bulk;
+    bulk["article_ids"] = json!([draft["id"]]);
+    let (_, started) = world.app.post(&format!("{ARTICLES}bulk/"), &world.editor, &bulk).await;
+    // Whoever changes the article keeps it for a while.
+    let slow = "create function keep() returns trigger language plpgsql as $$ begin perform pg_sleep(3); return null; end $$;
+                create trigger keep after insert on audit_log for each row when (new.actor = 'person:fast') execute function keep()";
+    sqlx::raw_sql(slow).execute(&mut world.app.db.owner().await).await.unwrap();
+    let (method, rest, mut body) = beside;
+    body["version"] = draft["version"].clone();
+    let fast = world.app.token_of("fast", "acme", &["editor"]);
+    let path = format!("{ARTICLES}{}/{rest}", draft["id"].as_str().unwrap());
+    let request = world.app.request(method, &path).bearer_auth(fast).json(&body);
+    let changing = tests::json(request);
+    let running = async {
+        let in_activity = async |wait: &str| {
+            let sql = "select count(*) from pg_stat_activity where datname = current_database()
+                         and (wait_event = $1 or wait_event_type = $1)";
+            sqlx::query_scalar::<_, i64>(sql).bind(wait).fetch_one(&mut world.app.db.owner().await).await.unwrap()
+        };
+        eventually("somebody changes it", async || (in_activity("PgSleep").await > 0).then_some(())).await;
+        let waits = eventually("the job waits for them", async || (in_activity("Lock").await > 0).then_some(()));
+        tokio::join!(world.app.run_jobs(), waits);
+    };
+    let ((status, changed), ()) = tokio::join!(changing, running);
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    let (_, job) = world.app.get(started["url"].as_str().unwrap(), &world.admin).await;
+    assert_eq!(job["state"], "done", "{job}");
+    (job["result"].clone(), world.get(&draft, "").await)
+}
+
+fn done(changed: u32, unchanged: u32) -> Value {
+    json!({ "changed": changed, "unchanged": unchanged, "refused": 0, "refusals": [] })
+}
+
+#[tokio::test]
+async fn a_bulk_change_is_of_what_somebody_else_made_of_the_article_meanwhile() {
+    let world = World::new().await;
+    let edit = (Method::PATCH, "", json!({ "content": "A faster text.\n" }));
+    let (result, article) = bulk_beside(&world, json!({ "action": "publish" }), edit).await;
+    assert_eq!(result, done(1, 0));
+    assert_eq!((&article["published_revision"], &article["version"]), (&json!(2), &json!(3)), "{article}");
+    assert_eq!(
+        world.actions().await,
+        ["article.created", "article.bulk_publish", "article.changed", "article.published"]
+    );
+    assert_eq!(world.read("contested").await.1["content"], "A faster text.\n");
+}
+
+#[tokio::test]
+async fn a_bulk_change_keeps_the_tags_that_somebody_else_gave_meanwhile() {
+    let world = World::new().await;
+    let edit = (Method::PATCH, "", json!({ "tags": ["Theirs"] }));
+    let (result, article) = bulk_beside(&world, json!({ "action": "tag", "add_tags": ["Ours"] }), edit).await;
+    assert_eq!((result, &article["tags"]), (done(1, 0), &json!(["Ours", "Theirs"])));
+}
+
+#[tokio::test]
+async fn a_bulk_change_that_somebody_else_made_meanwhile_is_not_made_again() {
+    let world = World::new().await;
+    let step = (Method::POST, "status/", json!({ "status": "PUBLISHED" }));
+    let (result, article) = bulk_beside(&world, json!({ "action": "publish" }), step).await;
+    assert_eq!((result, &article["version"]), (done(0, 1), &json!(2)));
+    assert_eq!(world.actions().await, ["article.created", "article.bulk_publish", "article.published"]);
+}
+
+#[tokio::test]
+async fn readers_of_an_article_without_a_summary_see_how_it_begins() {
+    let world = World::new().await;
+    let category = world.category("Garden").await;
+    let content =
+        "![A fern](fern.png)\n\n## Ferns\n\nFerns like **shade** and a lot of water, all year round.\n\nMore.\n";
+    let body = json!({ "title": "Ferns", "content": content, "category_id": category });
+    let (_, draft) = world.app.post(ARTICLES, &world.author, &body).await;
+    let (_, published) = world.step(&world.editor, &draft, json!({ "status": "PUBLISHED" })).await;
+    assert_eq!(published["summary"], "", "its author wrote none");
+    world.app.run_jobs().await;
+    let path = format!("/api/v2/help-center/articles/{}/bookmark/", draft["id"].as_str().unwrap());
+    world.app.request(Method::PUT, &path).bearer_auth(&world.reader).send().await.unwrap();
+    let shown = async || {
+        let (_, article) = world.read("ferns").await;
+        let (_, found) =
+            world.app.post("/api/v2/help-center/search/", &world.reader, &json!({ "query": "ferns" })).await;
+        let mut all = vec![article["summary"].clone(), found["results"][0]["summary"].clone()];
+        for list in ["articles", "bookmarks"] {
+            let (_, listed) = world.app.get(&format!("/api/v2/help-center/{list}/"), &world.reader).await;
+            let line = &listed["results"][0];
+            all.push(line.get("article").unwrap_or(line)["summary"].clone());
+        }
+        all.dedup();
+        all
+    };
+    let begins = "Ferns like shade and a lot of water, all year round.";
+    assert_eq!(shown().await, [begins]);
+
+    // The author's own words come first, and their having none is theirs to say.
+    let publish = async |seen: &Value, summary: &str| {
+        let (_, changed) = world.change(&world.author, seen, json!({ "summary": summary })).await;
+        let (status, published) = world.step(&world.editor, &changed, json!({ "status": "PUBLISHED" })).await;
+        assert_eq!((status, published["summary"].as_str()), (StatusCode::OK, Some(summary)), "{published}");
+        published
+    };
+    let published = publish(&published, "About ferns.").await;
+    assert_eq!(shown().await, ["About ferns."]);
+    publish(&published, "").await;
+    assert_eq!(shown().await, [begins]);
+
+    // What an earlier release wrote is made good by reconciliation.
+    sqlx::query("update revisions set excerpt = null").execute(&mut world.app.db.owner().await).await.unwrap();
+    let missing = "select count(*) from revisions where excerpt is null and summary = ''";
+    assert_eq!((world.count(missing).await, world.read("ferns").await.1["summary"].clone()), (2, json!("")));
+    for expected in [2, 0] {
+        let model = tests::embedder().model().to_string();
+        let found = embed::reconcile(&world.app.db.database, world.acme, &model).await.unwrap();
+        assert_eq!(found.excerpts, expected);
+    }
+    assert_eq!(world.read("ferns").await.1["summary"], begins);
+    world.app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn the_page_of_an_article_does_not_say_twice_how_it_begins() {
+    let world = World::new().await;
+    world.published("Ferns").await;
+    let page = async || {
+        let request = world.app.request(Method::GET, "/articles/ferns/").bearer_auth(&world.reader);
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    let html = page().await;
+    assert!(html.contains("<meta name=\"description\" content=\"All about Ferns.\">"), "{html}");
+    assert!(!html.contains("class=\"lead\""), "{html}");
+    sqlx::query("update revisions set summary = 'Green things.', excerpt = null")
+        .execute(&mut world.app.db.owner().await)
+        .await
+        .unwrap();
+    let html = page().await;
+    assert!(html.contains("<p class=\"lead\" lang=\"en\">Green things.</p>"), "{html}");
 }

@@ -13,6 +13,7 @@ use std::{
 use tempfile::TempDir;
 use zip::{ZipArchive, result::ZipError};
 
+use super::reading::is_the_machines;
 use crate::knowledge::export::format::CATEGORY_FILE;
 
 /// Most entries of an archive.
@@ -142,7 +143,7 @@ impl Unpacking<'_> {
         let mut file = match made {
             Ok(file) => file,
             // Two entries want to be file and folder at once, or a name is too long.
-            Err(error) if error.kind() != io::ErrorKind::StorageFull => {
+            Err(error) if !is_the_machines(&error) => {
                 self.problem(path, &format!("no file can have this name here: {error}"));
                 return Ok(());
             }
@@ -154,6 +155,7 @@ impl Unpacking<'_> {
             let count = match entry.read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
+                Err(error) if is_the_machines(&error) => return Err(error.into()),
                 Err(error) => {
                     self.problem(path, &format!("it is damaged: {error}"));
                     break;

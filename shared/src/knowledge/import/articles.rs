@@ -7,7 +7,9 @@ use uuid::Uuid;
 use super::{
     FileOutcome, Import, ImportedFile, SyncError,
     document::{Document, parse},
-    is_about_the_data, store,
+    is_about_the_data,
+    reading::{self, unreadable},
+    store,
 };
 use crate::{
     db::TenantTx,
@@ -28,10 +30,10 @@ pub(super) const SLUG_ATTEMPTS: u32 = 1_000;
 type Imported = Result<(ImportedFile, FileOutcome), String>;
 
 impl Import<'_> {
-    pub(super) fn read(&self, path: &str) -> Result<Document, String> {
-        let bytes = std::fs::read(self.options.root.join(path))
-            .map_err(|error| format!("The file cannot be read: {error}."))?;
-        parse(path, &bytes).map_err(|error| error.to_string())
+    /// The inner error says what is wrong with the file.
+    pub(super) fn read(&self, path: &str) -> Result<Result<Document, String>, SyncError> {
+        let bytes = reading::read(&self.options.root.join(path))?.map_err(|error| unreadable(&error));
+        Ok(bytes.and_then(|bytes| parse(path, &bytes).map_err(|error| error.to_string())))
     }
 
     /// Imports a file, unless another one says that it is the same article: a copy of an exported file.

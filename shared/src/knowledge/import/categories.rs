@@ -9,6 +9,7 @@ use super::{
     articles::{SLUG_ATTEMPTS, numbered, tags},
     document::Document,
     is_about_the_data,
+    reading::{self, unreadable},
     store::{self, CategoryValues},
     yaml,
 };
@@ -24,7 +25,7 @@ use crate::{
 impl Import<'_> {
     /// Makes the tags that are named, also those that no article has.
     pub(super) async fn tags(&mut self, path: &str) -> Result<(), SyncError> {
-        let file = self.text(path).and_then(|text| TagsFile::read(&text, yaml));
+        let file = self.text(path)?.and_then(|text| TagsFile::read(&text, yaml));
         match file {
             Ok(file) if !self.options.dry_run => {
                 let mut tx = self.database.tenant(self.tenant).await?;
@@ -40,7 +41,7 @@ impl Import<'_> {
     /// Makes the category of a folder what its file says.
     pub(super) async fn category_file(&mut self, path: &str) -> Result<(), SyncError> {
         let Some((folder, _)) = path.rsplit_once('/') else { return Ok(()) };
-        let file = match self.text(path).and_then(|text| CategoryFile::read(&text, yaml)) {
+        let file = match self.text(path)?.and_then(|text| CategoryFile::read(&text, yaml)) {
             Ok(file) => file,
             Err(reason) => {
                 self.count(path, FileOutcome::Failed { reason });
@@ -65,11 +66,11 @@ impl Import<'_> {
         }
     }
 
-    fn text(&self, path: &str) -> Result<String, String> {
-        let bytes = std::fs::read(self.options.root.join(path))
-            .map_err(|error| format!("The file cannot be read: {error}."))?;
-        let text = super::decode::decode(&bytes).map_err(|error| error.to_string())?.0;
-        Ok(text)
+    /// The inner error says what is wrong with the file.
+    fn text(&self, path: &str) -> Result<Result<String, String>, SyncError> {
+        let bytes = reading::read(&self.options.root.join(path))?.map_err(|error| unreadable(&error));
+        let text = |bytes: Vec<u8>| super::decode::decode(&bytes).map_err(|error| error.to_string());
+        Ok(bytes.and_then(text).map(|(text, _)| text))
     }
 
     async fn described_category(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{
-    Import, ImportedFile, KnownPaths, MAX_IMAGE_BYTES, Meaning, SyncError, document::Document, meaning, store,
+    Import, ImportedFile, KnownPaths, MAX_IMAGE_BYTES, Meaning, SyncError, document::Document, meaning, reading, store,
     walk::Skip,
 };
 use crate::{
@@ -130,7 +130,7 @@ impl Import<'_> {
         if let Some(known) = files.images.get(path) {
             return Ok(known.clone());
         }
-        let stored = match self.image_bytes(path) {
+        let stored = match self.image_bytes(path)? {
             Ok(bytes) => match Image::of(&bytes) {
                 Ok(_) if self.options.dry_run => Ok(None),
                 Ok(image) => {
@@ -149,19 +149,23 @@ impl Import<'_> {
         Ok(stored)
     }
 
-    fn image_bytes(&mut self, path: &str) -> Result<Vec<u8>, String> {
+    /// The inner error says what is wrong with the file.
+    fn image_bytes(&mut self, path: &str) -> Result<Result<Vec<u8>, String>, SyncError> {
         let file = self.options.root.join(path);
         let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-        let size = std::fs::metadata(&file).map_err(unreadable)?.len();
+        let size = match reading::blame(std::fs::metadata(&file))? {
+            Ok(metadata) => metadata.len(),
+            Err(error) => return Ok(Err(unreadable(error))),
+        };
         if size > assets::MAX_BYTES as u64 {
-            return Err(AssetError::TooLarge { bytes: size }.to_string());
+            return Ok(Err(AssetError::TooLarge { bytes: size }.to_string()));
         }
         if self.image_bytes + size > MAX_IMAGE_BYTES {
             let most = MAX_IMAGE_BYTES / (1024 * 1024);
-            return Err(format!("is left out: the images of one import may have {most} MiB together"));
+            return Ok(Err(format!("is left out: the images of one import may have {most} MiB together")));
         }
         self.image_bytes += size;
-        std::fs::read(file).map_err(unreadable)
+        Ok(reading::read(&file)?.map_err(unreadable))
     }
 
     /// What is to be read next, by the articles that exported files say that they are.

@@ -5,10 +5,11 @@ use super::front_matter::{self, FrontMatter};
 use super::hidden::strip_hidden;
 use super::html;
 use super::mdx::{self, Dialect};
+use crate::knowledge::excerpt::{cut_at_sentence, cut_at_word, excerpt};
 use crate::knowledge::export::format::{ArticleBlock, ArticleFile};
 use crate::knowledge::slug::{Slug, slugify};
 use crate::knowledge::{Difficulty, Locale, Status};
-use crate::markdown::outline::{first_heading, first_paragraph};
+use crate::markdown::outline::first_heading;
 use crate::markdown::{destinations, strip_invisible};
 
 /// An article as its file describes it.
@@ -59,9 +60,6 @@ const MAX_SUMMARY_CHARS: usize = 500;
 
 /// Exported texts may be longer: they were taken when they were written.
 const MAX_EXPORTED_BYTES: usize = 4 * MAX_FILE_BYTES;
-
-/// What a summary taken from the text is cut to.
-const OWN_SUMMARY_CHARS: usize = 300;
 
 /// Reads a file. `relative_path` (with `/`) decides the format and, where the file gives none, slug and title.
 ///
@@ -204,7 +202,7 @@ fn slug_hint(given: Option<&str>, relative_path: &str, title: &str, warnings: &m
 
 fn summary(given: Option<&str>, content: &str, warnings: &mut Vec<String>) -> String {
     let given = given.map(one_line).filter(|given| !given.is_empty());
-    let Some(given) = given else { return cut_at_sentence(&first_paragraph(content), OWN_SUMMARY_CHARS) };
+    let Some(given) = given else { return excerpt(content) };
     if given.chars().count() <= MAX_SUMMARY_CHARS {
         return given;
     }
@@ -238,36 +236,6 @@ fn title_of_file(relative_path: &str) -> String {
 
 fn one_line(text: &str) -> String {
     strip_invisible(text).split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// At most `max_chars` characters, ending with a sentence if one ends in the second half, else with a word and `…`.
-fn cut_at_sentence(text: &str, max_chars: usize) -> String {
-    // What announces a list that is not shown ends in the air.
-    if let Some(open) = text.strip_suffix(':').filter(|open| open.chars().count() < max_chars) {
-        return format!("{open}…");
-    }
-    let Some((end, _)) = text.char_indices().nth(max_chars) else { return text.to_owned() };
-    let head = &text[..end];
-    let sentence_end = head
-        .char_indices()
-        .rfind(|(at, character)| {
-            let after = &text[at + character.len_utf8()..];
-            matches!(character, '。' | '！' | '？') || (matches!(character, '.' | '!' | '?') && after.starts_with(' '))
-        })
-        .map(|(at, character)| at + character.len_utf8());
-    match sentence_end {
-        Some(sentence_end) if head[..sentence_end].chars().count() * 2 >= max_chars => head[..sentence_end].to_owned(),
-        _ => cut_at_word(text, max_chars),
-    }
-}
-
-/// At most `max_chars` characters, the last of them `…`.
-fn cut_at_word(text: &str, max_chars: usize) -> String {
-    let Some((end, _)) = text.char_indices().nth(max_chars - 1) else { return text.to_owned() };
-    let head = &text[..end];
-    let is_between_words = text[end..].starts_with(' ');
-    let cut = if is_between_words { head } else { head.rsplit_once(' ').map_or(head, |(words, _)| words) };
-    format!("{}…", cut.trim_end_matches([' ', ',', ';', ':', '-', '–', '(']))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod hidden;
 mod html;
 mod links;
 mod mdx;
+mod reading;
 mod store;
 pub mod upload;
 mod walk;
@@ -121,6 +122,9 @@ pub enum SyncError {
     /// The folder cannot be read.
     #[error("the folder cannot be imported: {0}")]
     Folder(#[from] WalkError),
+    /// The machine ran out of something in this moment, such as files that a process may have open.
+    #[error("files cannot be read now: {0}")]
+    Machine(std::io::Error),
     /// PostgreSQL.
     #[error("the database refused: {0}")]
     Database(#[from] sqlx::Error),
@@ -158,7 +162,7 @@ pub async fn sync(
     let mut written: Vec<ImportedFile> = Vec::new();
     let mut drafts = Vec::new();
     for path in &walk.files {
-        let outcome = match import.read(path) {
+        let outcome = match import.read(path)? {
             Ok(document) if document.exported.as_ref().is_some_and(|block| block.is_draft) => {
                 drafts.push((path, document));
                 continue;

@@ -11,6 +11,11 @@ use super::{
 };
 use crate::{db::TenantTx, queue};
 
+/// Keeps others from indexing articles of the tenant until the transaction ends. Whoever indexed one before has committed.
+pub(super) async fn lock(tx: &mut TenantTx) -> Result<(), sqlx::Error> {
+    store::lock(tx).await
+}
+
 /// Makes the passages and terms of an article's published revision, in place of those of any earlier one, and enqueues the
 /// embedding of passages that are new. Passages that stay as they are keep their embeddings. An article that is not published
 /// loses its passages.

@@ -13,10 +13,11 @@ pub(in crate::torture) enum Invariant {
     Epochs,
     Bounded,
     Baseline,
+    Product,
 }
 
 impl Invariant {
-    pub(in crate::torture) const ALL: [Self; 10] = [
+    pub(in crate::torture) const ALL: [Self; 11] = [
         Self::Lost,
         Self::OneEnd,
         Self::OneEffect,
@@ -27,6 +28,7 @@ impl Invariant {
         Self::Epochs,
         Self::Bounded,
         Self::Baseline,
+        Self::Product,
     ];
 
     pub(in crate::torture) fn text(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Invariant {
             Self::Epochs => "I8 only the leader of the present epoch makes ticks",
             Self::Bounded => "I11 attempts are bounded, also of jobs that kill their workers",
             Self::Baseline => "I12 after healing nothing is left behind",
+            Self::Product => "I13 the product's own jobs have done what was wanted, once",
         }
     }
 }

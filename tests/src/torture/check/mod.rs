@@ -73,6 +73,7 @@ impl Open {
 #[derive(Debug, Clone, Copy)]
 struct Ended {
     is_done: bool,
+    is_observed: bool,
     effects: u32,
     max_attempts: i32,
 }
@@ -302,6 +303,7 @@ impl Checker {
             self.violated(Invariant::OneEnd, format!("{id} is finished, but its row is still there"));
         }
         let is_done = t.outcome.as_deref() == Some("done");
+        let is_observed = jobs::is_observed(&open.name);
         if is_done {
             let since = self.finished_at.replace(t.at).unwrap_or(t.at);
             self.longest_stall = self.longest_stall.max(t.at - since);
@@ -309,14 +311,14 @@ impl Checker {
             if jobs::expected(&open.name) != Fate::Done {
                 self.violated(Invariant::OneEnd, format!("{id} ({}) is done, which it can't be", open.name));
             }
-            if open.effects == 0 {
+            if open.effects == 0 && is_observed {
                 self.violated(Invariant::OneEffect, format!("{id} ({}) is done without an effect", open.name));
             }
         } else {
             self.by_kind.entry(open.name.clone()).or_default().put_away += 1;
         }
         let Open { effects, max_attempts, .. } = open;
-        self.ended.insert(id, Ended { is_done, effects, max_attempts });
+        self.ended.insert(id, Ended { is_done, is_observed, effects, max_attempts });
     }
 
     fn check_effects(&mut self, id: Uuid, effects: u32) {
