@@ -17,7 +17,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
+use super::{paging, refusals::InvalidRequest};
 use crate::{
     Services,
     caller::Reader,
@@ -143,9 +143,7 @@ pub(crate) struct HeadingLine {
     params(ListQuery),
     responses(
         (status = 200, description = "A page of articles", body = ArticlePage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn list(
@@ -186,9 +184,8 @@ pub(crate) async fn list(
     responses(
         (status = 200, description = "The article", body = ArticleDetail),
         (status = 301, description = "The article has another slug now"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Reader,
     )
 )]
 pub(crate) async fn detail(

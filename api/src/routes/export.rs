@@ -17,11 +17,7 @@ use shared::{
 };
 
 use super::upload::FileBody;
-use crate::{
-    Services,
-    caller::Admin,
-    error::{ApiError, Problem},
-};
+use crate::{Services, caller::Admin, error::ApiError};
 
 /// How much is read from the file at once, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -32,9 +28,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
     get, path = "/api/v2/help-center/admin/export/", tag = "Import and export", operation_id = "exportDocumentation",
     responses(
         (status = 200, description = "The archive", body = FileBody, content_type = "application/zip"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn download(services: Data<Services>, Admin(caller): Admin) -> Result<HttpResponse, ApiError> {

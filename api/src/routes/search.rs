@@ -19,6 +19,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::refusals::InvalidRequest;
 use crate::{
     Services,
     caller::Reader,
@@ -178,11 +179,9 @@ pub(crate) struct ClickBody {
     request_body = SearchBody,
     responses(
         (status = 200, description = "What was found, best first", body = SearchResponse),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn search(
@@ -237,9 +236,7 @@ pub(crate) async fn search(
     params(CompletionQuery),
     responses(
         (status = 200, description = "How it may go on", body = Completions),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn complete(
@@ -269,12 +266,10 @@ pub(crate) async fn complete(
     request_body = ClickBody,
     responses(
         (status = 204, description = "It was kept"),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such search of the caller, or no such article that they may see", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn click(
