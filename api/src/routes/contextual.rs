@@ -145,7 +145,7 @@ pub(crate) async fn help(
     let limit = usize::try_from(limit).unwrap_or_default();
     let help = services.search.page_help(caller.tenant, &caller.roles, page, limit).await?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
+    let paths = knowledge::category_paths(&mut tx).await?;
     let results =
         help.articles.into_iter().map(|(article, reason)| ContextualArticle { line: line(article, &paths), reason });
     Ok(Json(ContextualHelp { results: results.collect(), degraded: help.degraded }))

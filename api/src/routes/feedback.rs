@@ -279,7 +279,7 @@ pub(crate) async fn bookmarks(
     let before = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = feedback::bookmarks(&mut tx, &caller.roles, &reader, before, limit + 1).await?;
-    let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
+    let paths = knowledge::category_paths(&mut tx).await?;
     let next_cursor = paging::next_cursor(&mut found, limit, |(at, last)| (*at, last.id));
     let results = found.into_iter().map(|(_, article)| line(article, &paths)).collect();
     Ok(Json(BookmarkPage { results, next_cursor }))
