@@ -29,6 +29,8 @@ use crate::{
 const TENANT: &str = "fuzz";
 /// How long an answer is waited for. One that takes longer than [`answer::IN_TIME`] has failed already; this says by how much.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How many people ask.
+const PEOPLE: usize = 8;
 /// Articles of each real help center, at most: they are embedded before anything is asked.
 const ARTICLES: usize = 120;
 
@@ -37,7 +39,8 @@ pub(crate) struct HelpCenter {
     app: TestApp,
     api: Program,
     url: String,
-    token: String,
+    /// Of several people: what enough of them ask is suggested to others.
+    tokens: Vec<String>,
     client: reqwest::Client,
 }
 
@@ -66,10 +69,13 @@ impl HelpCenter {
         ];
         let api = Program::start_with(&app, "helpcenter-api", &variables).ready().await;
         let exp = Clock::system().now().timestamp() + 24 * 3600;
-        let new = NewToken { sub: "fuzz", tenant: TENANT, roles: &[], name: "Fuzz", exp };
-        let token = jwt::sign(&SecretString::from(JWT_SECRET), &new)?;
+        let token = |person: usize| {
+            let new = NewToken { sub: &format!("person-{person}"), tenant: TENANT, roles: &[], name: "A Person", exp };
+            jwt::sign(&SecretString::from(JWT_SECRET), &new)
+        };
+        let tokens = (0..PEOPLE).map(token).collect::<Result<_, _>>()?;
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
-        Ok(Self { app, api, url: format!("http://{address}/api/v2/help-center/search"), token, client })
+        Ok(Self { app, api, url: format!("http://{address}/api/v2/help-center/search"), tokens, client })
     }
 
     /// The titles of all articles.
@@ -80,7 +86,7 @@ impl HelpCenter {
 
     /// Searches, and checks the answer.
     pub(crate) async fn search(&self, sent: &Sent) -> Outcome {
-        let request = self.request(Method::POST, &format!("{}/", self.url)).body(sent.body());
+        let request = self.request(sent, Method::POST, &format!("{}/", self.url)).body(sent.body());
         let request = request.header("content-type", "application/json").header("accept-language", sent.language);
         exchange("search", request, |status, body| answer::check_search(sent, status, body)).await
     }
@@ -89,7 +95,7 @@ impl HelpCenter {
     pub(crate) async fn complete(&self, sent: &Sent) -> Outcome {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("q", &sent.text);
-        let request = self.request(Method::GET, &format!("{}/suggestions/?{}", self.url, query.finish()));
+        let request = self.request(sent, Method::GET, &format!("{}/suggestions/?{}", self.url, query.finish()));
         exchange("completion", request, |status, body| answer::check_completions(sent, status, body)).await
     }
 
@@ -98,8 +104,8 @@ impl HelpCenter {
         self.api.log().lines().take(20).map(|line| format!("the API logged: {line}")).collect()
     }
 
-    fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        self.client.request(method, url).bearer_auth(&self.token)
+    fn request(&self, sent: &Sent, method: Method, url: &str) -> RequestBuilder {
+        self.client.request(method, url).bearer_auth(&self.tokens[sent.person % PEOPLE])
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Sent {
     pub(crate) text: String,
     /// How many results may come.
     pub(crate) limit: usize,
+    /// Who asks.
+    pub(crate) person: usize,
     /// `Accept-Language`.
     pub(crate) language: &'static str,
     /// The query as it stands in the body.
@@ -79,6 +81,7 @@ impl Sent {
             text,
             limit: limit.unwrap_or(DEFAULT_LIMIT),
             language: ["en", "de-AT", "ar;q=0.9", "zh-Hant", "*", "x"].choose(random).copied().unwrap_or_default(),
+            person: random.random_range(0..1_000),
             literal,
             has_limit: limit.is_some(),
             session: random.random(),

@@ -128,8 +128,8 @@ fn emoji(random: &mut StdRng) -> String {
 }
 
 fn combining(random: &mut StdRng) -> String {
-    let mut text = String::new();
-    while text.chars().count() < length(random) {
+    let (mut text, length) = (String::new(), length(random));
+    while text.chars().count() < length {
         text.push(SCRIPTS.choose(random).map_or('a', |(_, ranges)| one_of(ranges, random)));
         let piled = if random.random_bool(0.2) { 100 } else { 5 };
         text.extend(iter::repeat_with(|| one_of(MARKS, random)).take(piled));
