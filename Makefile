@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test torture lint fmt sqlx relevance bench-queue bench-search
+.PHONY: help up down reset status test torture lint fmt sqlx relevance fuzz-search bench-queue bench-search
 
 LOCAL := python3 deploy/local/local.py
 
@@ -33,6 +33,10 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
 	@$(LOCAL) test -- deploy/local/built.sh relevance "$(DATA)"
+
+fuzz-search: ## Search for any text, with queries of all kinds: SECONDS=60, SEED=, DATA=folder for more articles and questions
+	@$(LOCAL) test -- deploy/local/built.sh fuzz_search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(DATA),"$(DATA)")
 
 torture: ## Queue and scheduler under faults: DURATION=seconds, or until JOBS= and FAULTS=; also SEED=, RATE=, REPORT=file
 	@$(LOCAL) test -- deploy/local/built.sh torture $(if $(DURATION),--duration $(DURATION)) \

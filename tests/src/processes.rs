@@ -20,10 +20,12 @@ pub struct Program {
     pub metrics_url: String,
 }
 
-/// A built program, in the folder of the tests, one up from `deps`.
+/// A built program, in the folder of the one that runs; tests are in `deps` there.
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(|deps| deps.parent()).unwrap().join(name);
+    let this = std::env::current_exe().unwrap();
+    let folder = this.parent().unwrap();
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
+    let path = folder.join(name);
     assert!(path.exists(), "{} is not built: run the tests with `make test`", path.display());
     path
 }

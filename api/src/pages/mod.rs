@@ -5,7 +5,7 @@ mod image;
 mod viewing;
 pub mod views;
 
-use std::{collections::HashMap, sync::LazyLock, time::Instant};
+use std::{sync::LazyLock, time::Instant};
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use shared::{
     auth::{Identity, Principal},
     db::TenantTx,
-    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, Sort, SortBy, feedback::ReaderKey},
+    knowledge::{self, ArticleFilter, ArticleSummary, CategoryNode, CategoryPaths, Sort, SortBy, feedback::ReaderKey},
     markdown, pagination,
     search::{self as searching, Arm, QueryError, SearchRequest},
     tenancy::{self, Tenant},
@@ -128,7 +128,7 @@ pub(crate) async fn home(request: HttpRequest, services: Data<Services>) -> Resu
     let tree = knowledge::categories(&mut tx, &caller.roles).await?;
     let filter = ArticleFilter { limit: HOME_ARTICLES, sort: SortBy::Updated.usual(), ..ArticleFilter::default() };
     let articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
-    let paths = knowledge::breadcrumbs(&tree);
+    let paths = CategoryPaths::in_tree(&tree);
     let page = HomePage {
         layout: Layout { canonical_url: Some(format!("{}/", services.config.public_url)), ..visit.layout("") },
         categories: tree.iter().map(card).collect(),
@@ -170,7 +170,7 @@ pub(crate) async fn category(
     let url = category_url(&node.slug);
     let next_page_url = next_article(&mut articles, CATEGORY_ARTICLES, &list, sort)
         .map(|cursor| format!("{url}?{}", forms::encoded(&[("cursor", &cursor)])));
-    let paths = knowledge::breadcrumbs(&tree);
+    let paths = CategoryPaths::in_tree(&tree);
     let mut breadcrumb = crumbs(Some(node.id), &paths);
     breadcrumb.pop(); // the page itself
     let page = CategoryPage {
@@ -182,7 +182,7 @@ pub(crate) async fn category(
         description: node.description.clone(),
         breadcrumb,
         subcategories: node.children.iter().map(card).collect(),
-        articles: articles.into_iter().map(|article| line(article, &HashMap::new())).collect(),
+        articles: articles.into_iter().map(|article| line(article, &CategoryPaths::default())).collect(),
         next_page_url,
     };
     visit.page(StatusCode::OK, &page)
@@ -238,7 +238,7 @@ async fn find(
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     keep(services, caller, None, request, &found, took_ms).await;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
+    let paths = knowledge::category_paths(&mut tx).await?;
     page.total = found.total;
     page.degraded = found.degraded.contains(&Arm::Semantic);
     page.did_you_mean = found
@@ -285,7 +285,7 @@ pub(crate) async fn article(
         return Ok(moved(&article_url(&in_address(&slug))));
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
-    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let paths = knowledge::category_paths(&mut tx).await?;
     let related = services.search.related(&mut tx, &caller.roles, &article).await?;
     if viewing::is_reading(&request) {
         let visitor = ReaderKey::of(&caller, Some(visit.csrf.nonce()), services.authenticator.pepper());
@@ -295,7 +295,6 @@ pub(crate) async fn article(
     let text = markdown::plain_text(&article.content);
     let words = text.split_whitespace().count();
     let summary = article.summary;
-    let paths = knowledge::breadcrumbs(&tree);
     let page = ArticlePage {
         layout: Layout {
             canonical_url: Some(format!("{}{}", services.config.public_url, article_url(&summary.slug))),
@@ -392,7 +391,7 @@ fn card(node: &CategoryNode) -> CategoryCard {
     }
 }
 
-fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<knowledge::Crumb>>) -> ArticleLine {
+fn line(article: ArticleSummary, paths: &CategoryPaths) -> ArticleLine {
     ArticleLine {
         url: article_url(&article.slug),
         title: article.title,
@@ -401,13 +400,12 @@ fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<knowledge::Crumb>>) -
     }
 }
 
-fn names(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<knowledge::Crumb>>) -> Vec<String> {
+fn names(category: Option<Uuid>, paths: &CategoryPaths) -> Vec<String> {
     crumbs(category, paths).into_iter().map(|crumb| crumb.name).collect()
 }
 
-fn crumbs(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<knowledge::Crumb>>) -> Vec<Crumb> {
-    let path = category.and_then(|id| paths.get(&id));
-    path.into_iter().flatten().map(|c| Crumb { name: c.name.clone(), url: category_url(&c.slug) }).collect()
+fn crumbs(category: Option<Uuid>, paths: &CategoryPaths) -> Vec<Crumb> {
+    paths.of(category).iter().map(|c| Crumb { name: c.name.clone(), url: category_url(&c.slug) }).collect()
 }
 
 fn capitalised(sentence: &str) -> String {

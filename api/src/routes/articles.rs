@@ -11,13 +11,13 @@ use chrono::{DateTime, Utc};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use shared::{
-    knowledge::{self, ArticleFilter, ArticleSummary, Crumb, Difficulty, LinkTo, Sort, SortBy},
+    knowledge::{self, ArticleFilter, ArticleSummary, CategoryPaths, Difficulty, LinkTo, Sort, SortBy},
     markdown, pagination,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
+use super::{paging, refusals::InvalidRequest};
 use crate::{
     Services,
     caller::Reader,
@@ -145,9 +145,7 @@ pub(crate) struct HeadingLine {
     params(ListQuery),
     responses(
         (status = 200, description = "A page of articles", body = ArticlePage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn list(
@@ -162,10 +160,8 @@ pub(crate) async fn list(
     let list = list_name(&query, sort);
     let after = paging::after_article(&list, sort, query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
-    let categories = query.category.as_deref().map(|slug| {
-        knowledge::category_by_slug(&tree, slug).map(knowledge::category_with_descendants).unwrap_or_default()
-    });
+    let paths = knowledge::category_paths(&mut tx).await?;
+    let categories = query.category.as_deref().map(|slug| paths.below(slug));
     let filter = ArticleFilter {
         categories,
         tags,
@@ -177,7 +173,6 @@ pub(crate) async fn list(
     };
     let mut articles = knowledge::articles(&mut tx, &caller.roles, &filter).await?;
     let next_cursor = paging::next_article(&mut articles, limit, &list, sort);
-    let paths = knowledge::breadcrumbs(&tree);
     Ok(Json(ArticlePage { results: articles.into_iter().map(|a| line(a, &paths)).collect(), next_cursor }))
 }
 
@@ -188,9 +183,8 @@ pub(crate) async fn list(
     responses(
         (status = 200, description = "The article", body = ArticleDetail),
         (status = 301, description = "The article has another slug now"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Reader,
     )
 )]
 pub(crate) async fn detail(
@@ -206,10 +200,9 @@ pub(crate) async fn detail(
         return Ok(moved(&format!("/api/v2/help-center/articles/{}/", in_address(&slug))));
     };
     let targets = knowledge::link_targets(&mut tx, &caller.roles, article.summary.id).await?;
-    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let paths = knowledge::category_paths(&mut tx).await?;
     let related = services.search.related(&mut tx, &caller.roles, &article).await?;
     drop(tx);
-    let paths = knowledge::breadcrumbs(&tree);
     let rendered = markdown::render(&article.content, &|destination| link_target(&targets, destination));
     Ok(HttpResponse::Ok().json(ArticleDetail {
         line: line(article.summary, &paths),
@@ -259,9 +252,8 @@ pub(crate) fn article_url(slug: &str) -> String {
 }
 
 /// The way from the root to a category that the caller may see.
-pub(crate) fn breadcrumb(category: Option<Uuid>, paths: &HashMap<Uuid, Vec<Crumb>>) -> Vec<Breadcrumb> {
-    let path = category.and_then(|id| paths.get(&id));
-    path.into_iter().flatten().map(|c| Breadcrumb { name: c.name.clone(), slug: c.slug.clone() }).collect()
+pub(crate) fn breadcrumb(category: Option<Uuid>, paths: &CategoryPaths) -> Vec<Breadcrumb> {
+    paths.of(category).iter().map(|c| Breadcrumb { name: c.name.clone(), slug: c.slug.clone() }).collect()
 }
 
 /// Reads a difficulty from a request.
@@ -269,7 +261,7 @@ pub(crate) fn parse_difficulty(text: &str) -> Result<Difficulty, ApiError> {
     text.parse().map_err(|problem| ApiError::invalid(format!("`difficulty`: {problem}.")))
 }
 
-fn related_line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> RelatedArticle {
+fn related_line(article: ArticleSummary, paths: &CategoryPaths) -> RelatedArticle {
     let breadcrumb = breadcrumb(article.category_id, paths);
     RelatedArticle {
         id: article.id,
@@ -320,7 +312,7 @@ fn list_name(query: &ListQuery, sort: Sort) -> String {
     pagination::list_name(&parts)
 }
 
-pub(super) fn line(article: ArticleSummary, paths: &HashMap<Uuid, Vec<Crumb>>) -> ArticleLine {
+pub(super) fn line(article: ArticleSummary, paths: &CategoryPaths) -> ArticleLine {
     let breadcrumb = breadcrumb(article.category_id, paths);
     ArticleLine {
         id: article.id,

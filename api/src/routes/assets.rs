@@ -11,7 +11,10 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use super::upload::{self, FileBody};
+use super::{
+    refusals::InvalidRequest,
+    upload::{self, FileBody},
+};
 use crate::{
     Services,
     caller::Author,
@@ -50,12 +53,9 @@ pub(crate) struct AssetLine {
     request_body(content = FileBody, content_type = "application/octet-stream", description = "The image"),
     responses(
         (status = 201, description = "The image", body = AssetLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The image is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is no image that articles can show", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn add(

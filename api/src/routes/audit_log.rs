@@ -7,12 +7,8 @@ use shared::audit::{self, EntryFilter};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
-use crate::{
-    Services,
-    caller::Admin,
-    error::{ApiError, Problem},
-};
+use super::{paging, refusals::InvalidRequest};
+use crate::{Services, caller::Admin, error::ApiError};
 
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 500;
@@ -67,10 +63,7 @@ pub(crate) struct AuditEntry {
     params(AuditQuery),
     responses(
         (status = 200, description = "A page of the audit log", body = AuditPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Admin,
     )
 )]
 pub(crate) async fn list(

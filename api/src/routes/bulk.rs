@@ -2,10 +2,9 @@
 
 use actix_web::{
     HttpResponse,
-    http::header,
     web::{Data, Json},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use shared::{
     audit,
     knowledge::{BulkAction, BulkChange},
@@ -14,11 +13,11 @@ use shared::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{
-    Services,
-    caller::Editor,
-    error::{ApiError, Problem},
+use super::{
+    jobs::{self, JobStarted},
+    refusals::InvalidBody,
 };
+use crate::{Services, caller::Editor, error::ApiError};
 
 /// Most articles in one request.
 const MAX_ARTICLES: usize = 10_000;
@@ -41,15 +40,6 @@ pub(crate) struct BulkBody {
     remove_tags: Vec<String>,
 }
 
-/// The job that does it.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct JobStarted {
-    /// Its progress and result are at `url`.
-    pub(super) job_id: Uuid,
-    /// Address of the job.
-    pub(super) url: String,
-}
-
 /// Publishes, archives, moves or tags many articles. The job's result says how many were changed, were as wanted already, and
 /// could not be changed, with the reason.
 #[utoipa::path(
@@ -57,12 +47,7 @@ pub(crate) struct JobStarted {
     request_body = BulkBody,
     responses(
         (status = 202, description = "The job that does it", body = JobStarted),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn change(
@@ -92,6 +77,5 @@ pub(crate) async fn change(
     let job_id = queue::enqueue(&mut tx, &job).await?.uuid();
     audit::record(&mut tx, &caller.actor(), &format!("article.bulk_{}", body.action), &subject).await?;
     tx.commit().await?;
-    let url = format!("/api/v2/help-center/admin/jobs/{job_id}/");
-    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, url.clone())).json(JobStarted { job_id, url }))
+    Ok(jobs::started(job_id))
 }

@@ -6,11 +6,7 @@ use shared::knowledge::{self, CategoryNode};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{
-    Services,
-    caller::Reader,
-    error::{ApiError, Problem},
-};
+use crate::{Services, caller::Reader, error::ApiError};
 
 /// The categories in which the caller may see something.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,8 +37,7 @@ pub(crate) struct CategoryLine {
     get, path = "/api/v2/help-center/categories/", tag = "Categories", operation_id = "listCategories",
     responses(
         (status = 200, description = "The tree", body = CategoryTree),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Reader,
     )
 )]
 pub(crate) async fn tree(services: Data<Services>, Reader(caller): Reader) -> Result<Json<CategoryTree>, ApiError> {

@@ -7,6 +7,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 use shared::{
+    auth::Principal,
     knowledge,
     search::{
         Arm,
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use super::{
     articles::{ArticleLine, line},
     paging,
+    refusals::{InvalidBody, InvalidRequest},
     search::asked_in,
     views::parse_page,
 };
@@ -120,9 +122,7 @@ fn active() -> bool {
     params(ContextualQuery),
     responses(
         (status = 200, description = "What helps, best first", body = ContextualHelp),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn help(
@@ -145,7 +145,7 @@ pub(crate) async fn help(
     let limit = usize::try_from(limit).unwrap_or_default();
     let help = services.search.page_help(caller.tenant, &caller.roles, page, limit).await?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
+    let paths = knowledge::category_paths(&mut tx).await?;
     let results =
         help.articles.into_iter().map(|(article, reason)| ContextualArticle { line: line(article, &paths), reason });
     Ok(Json(ContextualHelp { results: results.collect(), degraded: help.degraded }))
@@ -156,9 +156,7 @@ pub(crate) async fn help(
     get, path = "/api/v2/help-center/admin/contextual-rules/", tag = "Contextual help", operation_id = "listContextualRules",
     responses(
         (status = 200, description = "All rules", body = RuleList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn rules(services: Data<Services>, Admin(caller): Admin) -> Result<Json<RuleList>, ApiError> {
@@ -173,12 +171,7 @@ pub(crate) async fn rules(services: Data<Services>, Admin(caller): Admin) -> Res
     request_body = RuleBody,
     responses(
         (status = 201, description = "The rule", body = RuleLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn add_rule(
@@ -186,11 +179,9 @@ pub(crate) async fn add_rule(
     Admin(caller): Admin,
     body: Json<RuleBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    let rule = contextual::put_rule(&mut tx, &caller.actor(), None, &new_rule(body)).await?;
-    tx.commit().await?;
+    let rule = put_rule(&services, &caller, None, body).await?;
     let address = format!("/api/v2/help-center/admin/contextual-rules/{}/", rule.id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, address)).json(rule_line(rule)))
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, address)).json(rule))
 }
 
 /// Replaces a rule.
@@ -200,13 +191,8 @@ pub(crate) async fn add_rule(
     request_body = RuleBody,
     responses(
         (status = 200, description = "The rule", body = RuleLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such rule", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn replace_rule(
@@ -216,10 +202,7 @@ pub(crate) async fn replace_rule(
     body: Json<RuleBody>,
 ) -> Result<Json<RuleLine>, ApiError> {
     let id = id.parse().map_err(|_| RuleError::NotFound)?;
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    let rule = contextual::put_rule(&mut tx, &caller.actor(), Some(id), &new_rule(body)).await?;
-    tx.commit().await?;
-    Ok(Json(rule_line(rule)))
+    Ok(Json(put_rule(&services, &caller, Some(id), body).await?))
 }
 
 /// Removes a rule.
@@ -228,10 +211,8 @@ pub(crate) async fn replace_rule(
     params(("id" = String, Path, description = "Id of the rule")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such rule", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn delete_rule(
@@ -246,9 +227,19 @@ pub(crate) async fn delete_rule(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn new_rule(body: Json<RuleBody>) -> NewRule {
+/// Adds a rule, or replaces the one with this id.
+async fn put_rule(
+    services: &Services,
+    caller: &Principal,
+    id: Option<Uuid>,
+    body: Json<RuleBody>,
+) -> Result<RuleLine, ApiError> {
     let RuleBody { pattern, article_ids, priority, is_active } = body.into_inner();
-    NewRule { pattern, article_ids, priority, is_active }
+    let new = NewRule { pattern, article_ids, priority, is_active };
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let rule = contextual::put_rule(&mut tx, &caller.actor(), id, &new).await?;
+    tx.commit().await?;
+    Ok(rule_line(rule))
 }
 
 fn rule_line(rule: Rule) -> RuleLine {

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{
     articles::{ArticleLine, line},
     paging,
+    refusals::{InvalidBody, InvalidRequest, Leaver},
 };
 use crate::{
     Services,
@@ -124,10 +125,10 @@ pub(crate) struct BookmarksQuery {
     params(("id" = String, Path, description = "Id or slug of the article"), SessionQuery),
     responses(
         (status = 200, description = "The votes", body = VoteCounts),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest,
     )
 )]
 pub(crate) async fn votes(
@@ -138,8 +139,8 @@ pub(crate) async fn votes(
 ) -> Result<Json<VoteCounts>, ApiError> {
     let reader = ReaderKey::of(&caller, query.session_id.as_deref(), services.authenticator.pepper());
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let votes = feedback::votes(&mut tx, &caller.roles, &id, reader.as_ref()).await?.ok_or_else(no_such_article)?;
-    Ok(Json(counts(votes)))
+    let votes = feedback::votes(&mut tx, &caller.roles, &id, reader.as_ref()).await?;
+    Ok(Json(counts(votes.ok_or_else(no_such_article)?)))
 }
 
 /// Votes on an article. A reader has one vote on each; voting again changes it.
@@ -149,13 +150,8 @@ pub(crate) async fn votes(
     request_body = VoteBody,
     responses(
         (status = 200, description = "The votes, this one included", body = VoteCounts),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Leaver,
     )
 )]
 pub(crate) async fn vote(
@@ -167,12 +163,9 @@ pub(crate) async fn vote(
     let reader = reader(&services, &caller, body.session_id.as_deref())?;
     at_most("comment", &body.comment, feedback::MAX_VOTE_COMMENT_CHARS)?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    if !feedback::vote(&mut tx, &caller.roles, &id, &reader, body.helpful, &body.comment).await? {
-        return Err(no_such_article());
-    }
-    let votes = feedback::votes(&mut tx, &caller.roles, &id, Some(&reader)).await?.ok_or_else(no_such_article)?;
+    let votes = feedback::vote(&mut tx, &caller.roles, &id, &reader, body.helpful, &body.comment).await?;
     tx.commit().await?;
-    Ok(Json(counts(votes)))
+    Ok(Json(counts(votes.ok_or_else(no_such_article)?)))
 }
 
 /// Takes the caller's vote back.
@@ -181,11 +174,8 @@ pub(crate) async fn vote(
     params(("id" = String, Path, description = "Id or slug of the article"), SessionQuery),
     responses(
         (status = 200, description = "The votes that are left", body = VoteCounts),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Leaver,
     )
 )]
 pub(crate) async fn take_vote_back(
@@ -196,12 +186,9 @@ pub(crate) async fn take_vote_back(
 ) -> Result<Json<VoteCounts>, ApiError> {
     let reader = reader(&services, &caller, query.session_id.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    if !feedback::take_vote_back(&mut tx, &caller.roles, &id, &reader).await? {
-        return Err(no_such_article());
-    }
-    let votes = feedback::votes(&mut tx, &caller.roles, &id, Some(&reader)).await?.ok_or_else(no_such_article)?;
+    let votes = feedback::take_vote_back(&mut tx, &caller.roles, &id, &reader).await?;
     tx.commit().await?;
-    Ok(Json(counts(votes)))
+    Ok(Json(counts(votes.ok_or_else(no_such_article)?)))
 }
 
 /// Reports that an article says something wrong. Reporting the same again, while the first report is open, replaces its words.
@@ -211,13 +198,8 @@ pub(crate) async fn take_vote_back(
     request_body = ReportBody,
     responses(
         (status = 201, description = "The report was kept", body = Kept),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Leaver,
     )
 )]
 pub(crate) async fn report(
@@ -246,11 +228,8 @@ pub(crate) async fn report(
     params(("id" = String, Path, description = "Id or slug of the article"), SessionQuery),
     responses(
         (status = 204, description = "Done"),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Leaver,
     )
 )]
 pub(crate) async fn set_bookmark(
@@ -259,13 +238,7 @@ pub(crate) async fn set_bookmark(
     id: Path<String>,
     query: Query<SessionQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let reader = reader(&services, &caller, query.session_id.as_deref())?;
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    if !feedback::bookmark(&mut tx, &caller.roles, &id, &reader, true).await? {
-        return Err(no_such_article());
-    }
-    tx.commit().await?;
-    Ok(HttpResponse::NoContent().finish())
+    bookmark(&services, &caller, &id, &query, true).await
 }
 
 /// Removes the bookmark from an article.
@@ -274,11 +247,8 @@ pub(crate) async fn set_bookmark(
     params(("id" = String, Path, description = "Id or slug of the article"), SessionQuery),
     responses(
         (status = 204, description = "Done"),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Leaver,
     )
 )]
 pub(crate) async fn remove_bookmark(
@@ -287,13 +257,7 @@ pub(crate) async fn remove_bookmark(
     id: Path<String>,
     query: Query<SessionQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let reader = reader(&services, &caller, query.session_id.as_deref())?;
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    if !feedback::bookmark(&mut tx, &caller.roles, &id, &reader, false).await? {
-        return Err(no_such_article());
-    }
-    tx.commit().await?;
-    Ok(HttpResponse::NoContent().finish())
+    bookmark(&services, &caller, &id, &query, false).await
 }
 
 /// The caller's bookmarks, the latest set first.
@@ -302,10 +266,7 @@ pub(crate) async fn remove_bookmark(
     params(BookmarksQuery),
     responses(
         (status = 200, description = "A page of bookmarks", body = BookmarkPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Leaver,
     )
 )]
 pub(crate) async fn bookmarks(
@@ -318,7 +279,7 @@ pub(crate) async fn bookmarks(
     let before = paging::after::<(DateTime<Utc>, Uuid)>(query.cursor.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = feedback::bookmarks(&mut tx, &caller.roles, &reader, before, limit + 1).await?;
-    let paths = knowledge::breadcrumbs(&knowledge::categories(&mut tx, &caller.roles).await?);
+    let paths = knowledge::category_paths(&mut tx).await?;
     let next_cursor = paging::next_cursor(&mut found, limit, |(at, last)| (*at, last.id));
     let results = found.into_iter().map(|(_, article)| line(article, &paths)).collect();
     Ok(Json(BookmarkPage { results, next_cursor }))
@@ -330,12 +291,7 @@ pub(crate) async fn bookmarks(
     request_body = SuggestionBody,
     responses(
         (status = 201, description = "The suggestion was kept", body = Kept),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Leaver,
     )
 )]
 pub(crate) async fn suggest(
@@ -353,6 +309,22 @@ pub(crate) async fn suggest(
     let id = feedback::suggest(&mut tx, &reader, title, &body.details).await?;
     tx.commit().await?;
     Ok(HttpResponse::Created().json(Kept { id }))
+}
+
+async fn bookmark(
+    services: &Services,
+    caller: &Principal,
+    article: &str,
+    query: &SessionQuery,
+    is_set: bool,
+) -> Result<HttpResponse, ApiError> {
+    let reader = reader(services, caller, query.session_id.as_deref())?;
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    if !feedback::bookmark(&mut tx, &caller.roles, article, &reader, is_set).await? {
+        return Err(no_such_article());
+    }
+    tx.commit().await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Who leaves something.

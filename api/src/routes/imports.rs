@@ -4,7 +4,6 @@ use std::io::Read as _;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
     web::{Data, Json, Path, Payload, Query},
 };
 use chrono::{DateTime, Utc};
@@ -14,8 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
-    bulk::JobStarted,
+    jobs::{self, JobStarted},
     paging,
+    refusals::InvalidRequest,
     upload::{self, FileBody},
 };
 use crate::{
@@ -103,11 +103,9 @@ pub(crate) struct ImportLine {
     responses(
         (status = 202, description = "The job that does it", body = JobStarted),
         (status = 400, description = "The request is not valid, or the body no zip archive", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The archive is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is said to be no zip archive", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn start(
@@ -156,8 +154,7 @@ pub(crate) async fn start(
     }
     let job_id = imports::start(&mut tx, import, &new).await?.uuid();
     tx.commit().await?;
-    let url = format!("/api/v2/help-center/admin/jobs/{job_id}/");
-    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, url.clone())).json(JobStarted { job_id, url }))
+    Ok(jobs::started(job_id))
 }
 
 /// Lists imports, the latest first.
@@ -166,10 +163,7 @@ pub(crate) async fn start(
     params(ImportsQuery),
     responses(
         (status = 200, description = "A page of imports", body = ImportPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Admin,
     )
 )]
 pub(crate) async fn list(
@@ -191,10 +185,8 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Id of the import")),
     responses(
         (status = 200, description = "The import", body = ImportLine),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such import of the caller's help center", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn detail(
@@ -213,7 +205,7 @@ fn line(import: ImportRecord) -> ImportLine {
     ImportLine {
         id: import.id,
         job_id: import.job_id,
-        job_url: import.job_id.map(|id| format!("/api/v2/help-center/admin/jobs/{id}/")),
+        job_url: import.job_id.map(jobs::url),
         source: import.source,
         default_category: import.default_category,
         dry_run: import.is_dry_run,

@@ -7,7 +7,10 @@ use shared::knowledge::feedback;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
+use super::{
+    paging,
+    refusals::{InvalidBody, InvalidRequest},
+};
 use crate::{
     Services,
     caller::{Author, Editor},
@@ -111,10 +114,7 @@ pub(crate) struct Settled {
     params(InboxQuery),
     responses(
         (status = 200, description = "A page of reports", body = ReportPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn reports(
@@ -137,13 +137,8 @@ pub(crate) async fn reports(
     request_body = SettleBody,
     responses(
         (status = 200, description = "It is settled", body = Settled),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none with this id", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn settle_report(
@@ -171,10 +166,7 @@ pub(crate) async fn settle_report(
     params(InboxQuery),
     responses(
         (status = 200, description = "A page of suggestions", body = SuggestionPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn suggestions(
@@ -197,13 +189,8 @@ pub(crate) async fn suggestions(
     request_body = SettleBody,
     responses(
         (status = 200, description = "It is settled", body = Settled),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none with this id", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn settle_suggestion(

@@ -1,6 +1,10 @@
 //! Jobs, for those who manage a help center: its own jobs, whatever they do.
 
-use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Data, Json, Path, Query},
+};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -13,7 +17,10 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
+use super::{
+    paging,
+    refusals::{InvalidBody, InvalidRequest},
+};
 use crate::{
     Services,
     caller::Admin,
@@ -127,16 +134,22 @@ pub(crate) struct JobsCancelled {
     told: Vec<Uuid>,
 }
 
+/// The job that does it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct JobStarted {
+    /// Its progress and result are at `url`.
+    job_id: Uuid,
+    /// Address of the job.
+    url: String,
+}
+
 /// Lists the jobs of the caller's help center, the latest enqueued first.
 #[utoipa::path(
     get, path = "/api/v2/help-center/admin/jobs/", tag = "Jobs", operation_id = "listJobs",
     params(JobsQuery),
     responses(
         (status = 200, description = "A page of jobs", body = JobPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Admin,
     )
 )]
 pub(crate) async fn list(
@@ -163,10 +176,8 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Id of the job")),
     responses(
         (status = 200, description = "The job", body = JobLine),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such job of the caller's help center", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn detail(
@@ -184,12 +195,7 @@ pub(crate) async fn detail(
     request_body = JobSelection,
     responses(
         (status = 200, description = "The jobs that are tried again", body = JobsChanged),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn retry(
@@ -210,12 +216,7 @@ pub(crate) async fn retry(
     request_body = JobSelection,
     responses(
         (status = 200, description = "The jobs that were put away", body = JobsChanged),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn discard(
@@ -236,12 +237,7 @@ pub(crate) async fn discard(
     request_body = JobSelection,
     responses(
         (status = 200, description = "The jobs that are ended", body = JobsCancelled),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn cancel(
@@ -283,6 +279,17 @@ pub(crate) fn parse_queue(name: &str) -> Result<Queue, ApiError> {
 
 pub(super) fn no_such_job() -> ApiError {
     ApiError::not_found("There is no job with this id. Finished jobs are kept for three days.")
+}
+
+/// The address of a job.
+pub(super) fn url(id: Uuid) -> String {
+    format!("/api/v2/help-center/admin/jobs/{id}/")
+}
+
+/// The answer to a request that a job fulfils.
+pub(super) fn started(job_id: Uuid) -> HttpResponse {
+    let url = url(job_id);
+    HttpResponse::Accepted().insert_header((header::LOCATION, url.clone())).json(JobStarted { job_id, url })
 }
 
 /// One of the tenant's jobs.

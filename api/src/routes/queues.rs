@@ -87,9 +87,7 @@ pub(crate) struct ScheduleLine {
     get, path = "/api/v2/help-center/admin/queues/", tag = "Operations", operation_id = "listQueues",
     responses(
         (status = 200, description = "Every queue", body = QueueList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no operator", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Operator,
     )
 )]
 pub(crate) async fn list(services: Data<Services>, Operator(_caller): Operator) -> Result<Json<QueueList>, ApiError> {
@@ -114,10 +112,8 @@ pub(crate) async fn list(services: Data<Services>, Operator(_caller): Operator) 
     params(("name" = String, Path, description = "Name of the queue")),
     responses(
         (status = 200, description = "The queue is paused", body = QueuePaused),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no operator", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such queue", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Operator,
     )
 )]
 pub(crate) async fn pause(
@@ -141,10 +137,8 @@ pub(crate) async fn pause(
     params(("name" = String, Path, description = "Name of the queue")),
     responses(
         (status = 200, description = "The queue is not paused", body = QueuePaused),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no operator", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such queue", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Operator,
     )
 )]
 pub(crate) async fn resume(
@@ -167,9 +161,7 @@ pub(crate) async fn resume(
     get, path = "/api/v2/help-center/admin/schedule/", tag = "Operations", operation_id = "getSchedule",
     responses(
         (status = 200, description = "Every line", body = Schedule),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no operator", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Operator,
     )
 )]
 pub(crate) async fn schedule(

@@ -2,7 +2,6 @@
 
 use actix_web::{
     HttpResponse,
-    http::header,
     web::{Data, Json},
 };
 use serde::Deserialize;
@@ -10,12 +9,11 @@ use shared::knowledge::{ReindexPart, reindex, taxonomy};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::bulk::JobStarted;
-use crate::{
-    Services,
-    caller::Admin,
-    error::{ApiError, Problem},
+use super::{
+    jobs::{self, JobStarted},
+    refusals::InvalidBody,
 };
+use crate::{Services, caller::Admin, error::ApiError};
 
 /// What is made anew; all of it, when nothing is said.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,12 +32,7 @@ pub(crate) struct ReindexBody {
     request_body = ReindexBody,
     responses(
         (status = 202, description = "The job that does it", body = JobStarted),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn start(
@@ -61,6 +54,5 @@ pub(crate) async fn start(
     }
     let job_id = reindex::request(&mut tx, &caller.actor(), body.category_id, part).await?.uuid();
     tx.commit().await?;
-    let url = format!("/api/v2/help-center/admin/jobs/{job_id}/");
-    Ok(HttpResponse::Accepted().insert_header((header::LOCATION, url.clone())).json(JobStarted { job_id, url }))
+    Ok(jobs::started(job_id))
 }

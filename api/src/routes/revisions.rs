@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     paging,
+    refusals::{InvalidBody, InvalidRequest},
     writing::{WritingArticle, act, find, parse_id},
 };
 use crate::{
@@ -102,11 +103,8 @@ pub(crate) struct RestoreBody {
     params(("id" = String, Path, description = "Id of the article"), RevisionsQuery),
     responses(
         (status = 200, description = "A page of revisions", body = RevisionPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn list(
@@ -132,10 +130,8 @@ pub(crate) async fn list(
     params(("id" = String, Path, description = "Id of the article"), ("number" = String, Path, description = "Number of the revision")),
     responses(
         (status = 200, description = "The revision", body = RevisionLine),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such revision", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Author,
     )
 )]
 pub(crate) async fn detail(
@@ -155,11 +151,8 @@ pub(crate) async fn detail(
     params(("id" = String, Path, description = "Id of the article"), DiffQuery),
     responses(
         (status = 200, description = "What differs", body = RevisionDiff),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article or revision", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn diff(
@@ -186,15 +179,10 @@ pub(crate) async fn diff(
     request_body = RestoreBody,
     responses(
         (status = 200, description = "The article as it is now", body = WritingArticle),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "The request does not say which version it is for", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Author,
     )
 )]
 pub(crate) async fn restore(

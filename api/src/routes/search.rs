@@ -1,6 +1,6 @@
 //! Search.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,7 +10,7 @@ use actix_web::{
 use serde::{Deserialize, Serialize};
 use shared::{
     auth::Principal,
-    knowledge::{self, CategoryNode, Crumb, Locale, feedback::ReaderKey},
+    knowledge::{self, CategoryPaths, Locale, feedback::ReaderKey},
     search::{
         self, Arm, Facets, Hit, SearchOutcome, SearchRequest,
         history::{self, Answered},
@@ -19,6 +19,7 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::refusals::InvalidRequest;
 use crate::{
     Services,
     caller::Reader,
@@ -179,11 +180,9 @@ pub(crate) struct ClickBody {
     request_body = SearchBody,
     responses(
         (status = 200, description = "What was found, best first", body = SearchResponse),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn search(
@@ -201,12 +200,9 @@ pub(crate) async fn search(
     }
     let session = parse_session(body.session_id.as_deref())?;
     let mut tx = services.database.tenant(caller.tenant).await?;
-    let tree = knowledge::categories(&mut tx, &caller.roles).await?;
+    let paths = knowledge::category_paths(&mut tx).await?;
     drop(tx);
-    // A category that the caller cannot see holds nothing for them, like one that does not exist.
-    let categories = body.category.as_deref().map(|slug| {
-        knowledge::category_by_slug(&tree, slug).map(knowledge::category_with_descendants).unwrap_or_default()
-    });
+    let categories = body.category.as_deref().map(|slug| paths.below(slug));
     let request = SearchRequest {
         query,
         limit,
@@ -219,13 +215,12 @@ pub(crate) async fn search(
     let found = services.search.run(caller.tenant, &caller.roles, &request).await?;
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let search_id = keep(&services, &caller, session, &request, &found, took_ms).await;
-    let paths = knowledge::breadcrumbs(&tree);
     Ok(Json(SearchResponse {
         results: found.hits.iter().map(|hit| result(hit, &paths)).collect(),
         total: found.total,
         suggestions: found.suggestions.clone(),
         did_you_mean: found.did_you_mean.clone(),
-        facets: facets(&found.facets, &tree),
+        facets: facets(&found.facets, &paths),
         search_id,
         degraded: found.degraded.clone(),
         took_ms,
@@ -238,9 +233,7 @@ pub(crate) async fn search(
     params(CompletionQuery),
     responses(
         (status = 200, description = "How it may go on", body = Completions),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn complete(
@@ -270,12 +263,10 @@ pub(crate) async fn complete(
     request_body = ClickBody,
     responses(
         (status = 204, description = "It was kept"),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such search of the caller, or no such article that they may see", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
     )
 )]
 pub(crate) async fn click(
@@ -349,7 +340,7 @@ fn parse_session(session: Option<&str>) -> Result<Option<&str>, ApiError> {
     session.map(|text| Some(text).filter(fits).ok_or_else(wrong)).transpose()
 }
 
-fn result(hit: &Hit, paths: &HashMap<Uuid, Vec<Crumb>>) -> SearchResult {
+fn result(hit: &Hit, paths: &CategoryPaths) -> SearchResult {
     let breadcrumb = breadcrumb(hit.category_id, paths);
     SearchResult {
         id: hit.id,
@@ -369,14 +360,14 @@ fn result(hit: &Hit, paths: &HashMap<Uuid, Vec<Crumb>>) -> SearchResult {
     }
 }
 
-/// A category that is not in the tree is one that the caller does not see.
-fn facets(facets: &Facets, tree: &[CategoryNode]) -> SearchFacets {
+/// A category without a path is not active.
+fn facets(facets: &Facets, paths: &CategoryPaths) -> SearchFacets {
     let counted = |values: &[(String, i64)]| {
         values.iter().map(|(value, count)| Facet { value: value.clone(), count: *count }).collect()
     };
     let category = |(id, count): &(Uuid, i64)| {
-        let node = knowledge::category_by_id(tree, *id)?;
-        Some(CategoryFacet { slug: node.slug.clone(), name: node.name.clone(), count: *count })
+        let crumb = paths.of(Some(*id)).last()?;
+        Some(CategoryFacet { slug: crumb.slug.clone(), name: crumb.name.clone(), count: *count })
     };
     SearchFacets {
         categories: facets.categories.iter().filter_map(category).collect(),

@@ -7,15 +7,21 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use shared::search::{
-    self,
-    history::{self, SearchEntry, SearchFilter},
-    teach::{self, Pin, SynonymGroup, TeachError},
+use shared::{
+    auth::Principal,
+    search::{
+        self,
+        history::{self, SearchEntry, SearchFilter},
+        teach::{self, Pin, SynonymGroup, TeachError},
+    },
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::paging;
+use super::{
+    paging,
+    refusals::{InvalidBody, InvalidRequest},
+};
 use crate::{
     Services,
     caller::{Admin, Editor},
@@ -124,9 +130,7 @@ pub(crate) struct SearchLine {
     get, path = "/api/v2/help-center/admin/synonyms/", tag = "Search", operation_id = "listSynonyms",
     responses(
         (status = 200, description = "All groups", body = SynonymList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn synonyms(services: Data<Services>, Admin(caller): Admin) -> Result<Json<SynonymList>, ApiError> {
@@ -141,12 +145,7 @@ pub(crate) async fn synonyms(services: Data<Services>, Admin(caller): Admin) -> 
     request_body = SynonymBody,
     responses(
         (status = 201, description = "The group", body = SynonymLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn add_synonyms(
@@ -154,11 +153,9 @@ pub(crate) async fn add_synonyms(
     Admin(caller): Admin,
     body: Json<SynonymBody>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    let group = teach::put_synonyms(&mut tx, &caller.actor(), None, &body.terms).await?;
-    tx.commit().await?;
+    let group = put_synonyms(&services, &caller, None, &body).await?;
     let address = format!("/api/v2/help-center/admin/synonyms/{}/", group.id);
-    Ok(HttpResponse::Created().insert_header((header::LOCATION, address)).json(line(group)))
+    Ok(HttpResponse::Created().insert_header((header::LOCATION, address)).json(group))
 }
 
 /// Replaces a group of synonyms.
@@ -168,13 +165,8 @@ pub(crate) async fn add_synonyms(
     request_body = SynonymBody,
     responses(
         (status = 200, description = "The group", body = SynonymLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such group", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn replace_synonyms(
@@ -184,10 +176,7 @@ pub(crate) async fn replace_synonyms(
     body: Json<SynonymBody>,
 ) -> Result<Json<SynonymLine>, ApiError> {
     let id = id.parse().map_err(|_| TeachError::NotFound)?;
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    let group = teach::put_synonyms(&mut tx, &caller.actor(), Some(id), &body.terms).await?;
-    tx.commit().await?;
-    Ok(Json(line(group)))
+    Ok(Json(put_synonyms(&services, &caller, Some(id), &body).await?))
 }
 
 /// Removes a group of synonyms.
@@ -196,10 +185,8 @@ pub(crate) async fn replace_synonyms(
     params(("id" = String, Path, description = "Id of the group")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such group", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn delete_synonyms(
@@ -219,9 +206,7 @@ pub(crate) async fn delete_synonyms(
     get, path = "/api/v2/help-center/admin/search-pins/", tag = "Search", operation_id = "listSearchPins",
     responses(
         (status = 200, description = "All pins", body = PinList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Admin,
     )
 )]
 pub(crate) async fn pins(services: Data<Services>, Admin(caller): Admin) -> Result<Json<PinList>, ApiError> {
@@ -236,12 +221,7 @@ pub(crate) async fn pins(services: Data<Services>, Admin(caller): Admin) -> Resu
     request_body = PinBody,
     responses(
         (status = 200, description = "The pins of the query", body = PinLine),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no admin", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Admin,
     )
 )]
 pub(crate) async fn pin(
@@ -262,10 +242,7 @@ pub(crate) async fn pin(
     params(SearchesQuery),
     responses(
         (status = 200, description = "A page of searches", body = SearchesPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Editor,
     )
 )]
 pub(crate) async fn searches(
@@ -288,6 +265,19 @@ pub(crate) async fn searches(
     let mut searches = history::searches(&mut tx, &filter).await?;
     let next_cursor = paging::next_cursor(&mut searches, limit, |last| (last.settled_at, last.id));
     Ok(Json(SearchesPage { results: searches.into_iter().map(search_line).collect(), next_cursor }))
+}
+
+/// Adds a group of synonyms, or replaces the one with this id.
+async fn put_synonyms(
+    services: &Services,
+    caller: &Principal,
+    id: Option<Uuid>,
+    body: &SynonymBody,
+) -> Result<SynonymLine, ApiError> {
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let group = teach::put_synonyms(&mut tx, &caller.actor(), id, &body.terms).await?;
+    tx.commit().await?;
+    Ok(line(group))
 }
 
 fn line(group: SynonymGroup) -> SynonymLine {

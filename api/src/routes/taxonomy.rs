@@ -16,7 +16,7 @@ use shared::{
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::given;
+use super::{given, refusals::InvalidBody};
 use crate::{
     Services,
     caller::{Author, Editor},
@@ -121,9 +121,7 @@ pub(crate) struct TagBody {
     get, path = "/api/v2/help-center/admin/categories/", tag = "Writing", operation_id = "listCategoriesToArrange",
     responses(
         (status = 200, description = "The categories", body = CategoryList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Author,
     )
 )]
 pub(crate) async fn categories(
@@ -140,13 +138,8 @@ pub(crate) async fn categories(
     request_body = NewCategoryBody,
     responses(
         (status = 201, description = "The category", body = ManagedCategory),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another one has the slug", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn create_category(
@@ -179,14 +172,9 @@ pub(crate) async fn create_category(
     request_body = CategoryChangeBody,
     responses(
         (status = 200, description = "The category as it is now", body = ManagedCategory),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such category", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another one has the slug, or it cannot be placed there", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn change_category(
@@ -219,12 +207,7 @@ pub(crate) async fn change_category(
     request_body = CategoryOrderBody,
     responses(
         (status = 200, description = "All categories", body = CategoryList),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn order_categories(
@@ -245,11 +228,9 @@ pub(crate) async fn order_categories(
     params(("id" = String, Path, description = "Id of the category")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such category", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It holds articles or categories", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Editor,
     )
 )]
 pub(crate) async fn delete_category(
@@ -269,9 +250,7 @@ pub(crate) async fn delete_category(
     get, path = "/api/v2/help-center/admin/tags/", tag = "Writing", operation_id = "listTagsToArrange",
     responses(
         (status = 200, description = "The tags", body = TagList),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Author,
     )
 )]
 pub(crate) async fn tags(services: Data<Services>, Author(caller): Author) -> Result<Json<TagList>, ApiError> {
@@ -285,13 +264,8 @@ pub(crate) async fn tags(services: Data<Services>, Author(caller): Author) -> Re
     request_body = TagBody,
     responses(
         (status = 201, description = "The tag", body = ManagedTag),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another one has the slug", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn create_tag(
@@ -316,14 +290,9 @@ pub(crate) async fn create_tag(
     request_body = TagBody,
     responses(
         (status = 200, description = "The tag as it is now", body = ManagedTag),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such tag", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another one has the slug", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn rename_tag(
@@ -348,10 +317,8 @@ pub(crate) async fn rename_tag(
     params(("id" = String, Path, description = "Id of the tag")),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such tag", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Editor,
     )
 )]
 pub(crate) async fn delete_tag(

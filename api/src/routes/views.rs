@@ -8,7 +8,10 @@ use serde::Deserialize;
 use shared::knowledge::{PageUrl, PageUrlError, views};
 use utoipa::ToSchema;
 
-use super::feedback::{no_such_article, reader};
+use super::{
+    feedback::{no_such_article, reader},
+    refusals::{InvalidBody, Leaver},
+};
 use crate::{
     Services,
     caller::Reader,
@@ -34,13 +37,8 @@ pub(crate) struct ViewBody {
     request_body = ViewBody,
     responses(
         (status = 204, description = "It was kept"),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential, and no session", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "Machines leave nothing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article that the caller may see", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Leaver,
     )
 )]
 pub(crate) async fn view(

@@ -22,10 +22,14 @@ use shared::{
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{articles::parse_difficulty, given, paging};
+use super::{
+    articles::parse_difficulty,
+    given, paging,
+    refusals::{InvalidBody, InvalidRequest},
+};
 use crate::{
     Services,
-    caller::Author,
+    caller::{Author, Editor},
     error::{ApiError, Code, Problem},
 };
 
@@ -238,10 +242,7 @@ pub(crate) struct ReviewBody {
     params(WritingQuery),
     responses(
         (status = 200, description = "A page of articles", body = WritingPage),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Author,
     )
 )]
 pub(crate) async fn list(
@@ -268,13 +269,8 @@ pub(crate) async fn list(
     request_body = NewArticleBody,
     responses(
         (status = 201, description = "The draft", body = WritingArticle),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another article has the slug", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Author,
     )
 )]
 pub(crate) async fn create(
@@ -313,10 +309,8 @@ pub(crate) async fn create(
     params(("id" = String, Path, description = "Id of the article")),
     responses(
         (status = 200, description = "The article", body = WritingArticle),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no author", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        Author,
     )
 )]
 pub(crate) async fn detail(
@@ -341,15 +335,13 @@ pub(crate) async fn detail(
     request_body = ArticleChangeBody,
     responses(
         (status = 200, description = "The article as it is now", body = WritingArticle),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not change this", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it, or another article has the slug", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "The request does not say which version it is for", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody,
     )
 )]
 pub(crate) async fn change(
@@ -400,15 +392,13 @@ pub(crate) async fn change(
     request_body = StepBody,
     responses(
         (status = 200, description = "The article as it is now", body = WritingArticle),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The step is for editors", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it, or the step cannot be taken", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "The request does not say which version it is for", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody,
     )
 )]
 pub(crate) async fn set_status(
@@ -434,15 +424,10 @@ pub(crate) async fn set_status(
     request_body = ReviewBody,
     responses(
         (status = 200, description = "The article as it is now", body = WritingArticle),
-        (status = 400, description = "The request is not valid", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid credential", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The caller is no editor", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such article", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 428, description = "The request does not say which version it is for", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Editor,
     )
 )]
 pub(crate) async fn review(

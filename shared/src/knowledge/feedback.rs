@@ -96,6 +96,10 @@ pub async fn votes(
     reader: Option<&ReaderKey>,
 ) -> Result<Option<Votes>, sqlx::Error> {
     let Some((article, _)) = seen(tx, roles, article).await? else { return Ok(None) };
+    counts(tx, article, reader).await.map(Some)
+}
+
+async fn counts(tx: &mut TenantTx, article: Uuid, reader: Option<&ReaderKey>) -> Result<Votes, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select helpful_count, not_helpful_count,
@@ -108,10 +112,10 @@ pub async fn votes(
     )
     .fetch_one(tx.connection())
     .await?;
-    Ok(Some(Votes { helpful: row.helpful_count, not_helpful: row.not_helpful_count, own: row.own }))
+    Ok(Votes { helpful: row.helpful_count, not_helpful: row.not_helpful_count, own: row.own })
 }
 
-/// Votes, or votes anew: a reader has one vote on an article.
+/// Votes, or votes anew: a reader has one vote on an article. Returns the votes with this one.
 pub async fn vote(
     tx: &mut TenantTx,
     roles: &Roles,
@@ -119,8 +123,8 @@ pub async fn vote(
     reader: &ReaderKey,
     is_helpful: bool,
     comment: &str,
-) -> Result<bool, sqlx::Error> {
-    let Some((article, revision)) = seen(tx, roles, article).await? else { return Ok(false) };
+) -> Result<Option<Votes>, sqlx::Error> {
+    let Some((article, revision)) = seen(tx, roles, article).await? else { return Ok(None) };
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "insert into article_votes (tenant_id, article_id, reader, is_helpful, comment, revision_id)
@@ -137,17 +141,17 @@ pub async fn vote(
     )
     .execute(tx.connection())
     .await?;
-    Ok(true)
+    counts(tx, article, Some(reader)).await.map(Some)
 }
 
-/// Takes a vote back.
+/// Takes a vote back. Returns the votes that are left.
 pub async fn take_vote_back(
     tx: &mut TenantTx,
     roles: &Roles,
     article: &str,
     reader: &ReaderKey,
-) -> Result<bool, sqlx::Error> {
-    let Some((article, _)) = seen(tx, roles, article).await? else { return Ok(false) };
+) -> Result<Option<Votes>, sqlx::Error> {
+    let Some((article, _)) = seen(tx, roles, article).await? else { return Ok(None) };
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "delete from article_votes where tenant_id = $1 and article_id = $2 and reader = $3",
@@ -157,7 +161,7 @@ pub async fn take_vote_back(
     )
     .execute(tx.connection())
     .await?;
-    Ok(true)
+    counts(tx, article, Some(reader)).await.map(Some)
 }
 
 /// What is wrong with an article.

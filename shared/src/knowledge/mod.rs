@@ -9,6 +9,7 @@
 mod article;
 pub mod assets;
 pub mod bulk;
+mod category_tree;
 pub mod chunk;
 pub mod embed;
 mod excerpt;
@@ -31,6 +32,7 @@ mod words;
 pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
+pub use category_tree::{CategoryNode, CategoryPaths, Crumb, categories, category_by_slug, category_paths};
 pub use embed::{IndexStatus, index_status};
 pub use jobs::{
     BulkAction, BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
@@ -40,8 +42,5 @@ pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;
 pub use page_url::{PageUrl, PageUrlError};
 pub(crate) use read::helpful_ratio;
-pub use read::{
-    ArticleSummary, ArticleView, CategoryNode, Crumb, LinkTo, article, breadcrumbs, categories, category_by_id,
-    category_by_slug, category_with_descendants, link_targets, moved_to,
-};
+pub use read::{ArticleSummary, ArticleView, LinkTo, article, link_targets, moved_to};
 pub(crate) use words::{folded, identifiers, words};

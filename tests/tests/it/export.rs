@@ -93,7 +93,7 @@ async fn odd_tenant(app: &TestApp) -> TenantId {
     let folder = Folder::of(&[
         (
             "Guides/Einführung/start.md",
-            "---\ntitle: 'Größe: \"Über\" #1'\nslug: start\ntags: [two words, C++]\nweight: 3\nhelpcenter: mine\n\
+            "---\ntitle: 'Größe: \"Über\" #1'\nslug: start\nsummary: In short\ndescription: 'For others: longer'\ntags: [two words, C++]\nweight: 3\nhelpcenter: mine\n\
             nested: {a: [1, null, 1.5, 'yes'], 'b c': 2027-01-01}\n---\n\nSee [the end](../end.md#the-end), [here](#x) and `../end.md`.\n\n\
             ![A fern](../img/fern.png \"Fern\") ![gone](gone.png) [gone too](gone.md) [other](https://example.org/a?b=1&c=2)\n\n# X\n\n---\n\nMore\n",
         ),
@@ -200,6 +200,8 @@ async fn everything_odd_comes_back_as_it_was() {
     let start = text(&tree, "the-guides/einführung/start.md");
     for part in [
         "\nweight: 3\n",
+        "\nsummary: \"In short\"\n",
+        "\ndescription: \"For others: longer\"\n",
         "\n  other_keys: {\"helpcenter\": \"mine\"}\n",
         "[the end](../end.md#the-end)",
         "`../end.md`",

@@ -3,9 +3,12 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use shared::knowledge::{
-    Reindex,
-    reindex::{self, Reindexed},
+use shared::{
+    knowledge::{
+        Reindex,
+        reindex::{self, Reindexed},
+    },
+    tenancy::TenantId,
 };
 use tests::{
     Settings, TestApp,
@@ -20,6 +23,7 @@ const TAGS: &str = "/api/v2/help-center/admin/tags/";
 
 struct World {
     app: TestApp,
+    tenant: TenantId,
     editor: String,
 }
 
@@ -30,19 +34,18 @@ impl World {
 
     async fn with(settings: Settings) -> Self {
         let app = TestApp::start_with(settings).await;
-        app.db.tenant("acme").await;
+        let tenant = app.db.tenant("acme").await.id;
         let editor = app.token("acme", &["editor"]);
-        Self { app, editor }
+        Self { app, tenant, editor }
     }
 
     /// So many published articles with the tag "colour"; the jobs that follow are done.
     async fn tagged(&self, articles: usize) -> Value {
-        let tenant = shared::tenancy::all(&self.app.db.database).await.unwrap()[0].id;
         let folder = Folder::of(&[]);
         for n in 0..articles {
             folder.write(&format!("{n}.md"), format!("---\ntitle: Page {n}\ntags: [colour]\n---\n\nText.\n"));
         }
-        fixture::import(&self.app.db, tenant, &folder).await;
+        fixture::import(&self.app.db, self.tenant, &folder).await;
         self.app.run_jobs().await;
         self.app.get(TAGS, &self.editor).await.1["results"][0].clone()
     }
@@ -215,6 +218,7 @@ async fn a_tag_is_renamed_and_removed_everywhere() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn a_tag_of_many_articles_is_changed_at_once_and_its_words_follow_by_a_job() {
     let world = World::new().await;
     let tag = world.tagged(300).await;
@@ -309,4 +313,67 @@ async fn a_tag_that_is_given_while_it_is_removed_is_gone_in_the_end() {
     assert_eq!((given.0, removed.0), (StatusCode::OK, StatusCode::NO_CONTENT), "{given:?} {removed:?}");
     world.app.run_jobs().await;
     assert_eq!((world.indexed("colour").await, world.names(TAGS).await.len()), (0, 0));
+=======
+async fn readers_get_the_path_to_what_they_see_and_count_nothing_else() {
+    let world = World::new().await;
+    let acme = world.tenant;
+    let folder = Folder::of(&[
+        ("Plants/Indoor/lilies.md", &fixture::article("Lilies", "All about watering.")),
+        ("Plants/Indoor/Ferns/fronds.md", &fixture::article_for("Fronds", &["botanist"], "More about watering.")),
+    ]);
+    fixture::import(&world.app.db, acme, &folder).await;
+    let (anybody, botanist) = (world.app.token("acme", &[]), world.app.token("acme", &["botanist"]));
+    let list = async |token: &str, category: &str| {
+        let (_, listed) =
+            world.app.get(&format!("/api/v2/help-center/articles/?sort=title&category={category}"), token).await;
+        let line = |article: &Value| (article["title"].clone(), names_of(&article["breadcrumb"]));
+        listed["results"].as_array().unwrap().iter().map(line).collect::<Vec<_>>()
+    };
+    let counts = async |token: &str| {
+        let (_, tree) = world.app.get("/api/v2/help-center/categories/", token).await;
+        let mut counts = Vec::new();
+        let mut nodes: Vec<Value> = tree["results"].as_array().unwrap().clone();
+        while let Some(node) = nodes.pop() {
+            nodes.extend(node["children"].as_array().unwrap().iter().cloned());
+            counts.push((node["name"].as_str().unwrap().to_owned(), node["article_count"].as_i64().unwrap()));
+        }
+        counts
+    };
+    let facets = async |token: &str| {
+        let body = json!({ "query": "watering", "category": "plants" });
+        let (_, found) = world.app.post("/api/v2/help-center/search/", token, &body).await;
+        let mut names = names_of(&found["facets"]["categories"]);
+        names.sort_unstable(); // as many were found in each
+        names
+    };
+    let lilies = (json!("Lilies"), vec!["Plants".to_owned(), "Indoor".to_owned()]);
+    let fronds = (json!("Fronds"), vec!["Plants".to_owned(), "Indoor".to_owned(), "Ferns".to_owned()]);
+    let counted = |list: &[(&str, i64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+
+    assert_eq!(list(&anybody, "plants").await, std::slice::from_ref(&lilies));
+    assert_eq!(list(&anybody, "ferns").await, []);
+    assert_eq!(list(&anybody, "nothing-of-this-name").await, []);
+    assert_eq!(counts(&anybody).await, counted(&[("Plants", 1), ("Indoor", 1)]));
+    assert_eq!(facets(&anybody).await, ["Indoor"]);
+    assert_eq!(list(&botanist, "plants").await, [fronds.clone(), lilies]);
+    assert_eq!(list(&botanist, "ferns").await, [fronds]);
+    assert_eq!(counts(&botanist).await, counted(&[("Plants", 2), ("Indoor", 2), ("Ferns", 1)]));
+    assert_eq!(facets(&botanist).await, ["Ferns", "Indoor"]);
+
+    // A category that is closed closes those below it; its articles stay.
+    let (_, all) = world.app.get(CATEGORIES, &world.editor).await;
+    let indoor = all["results"].as_array().unwrap().iter().find(|category| category["name"] == "Indoor").unwrap();
+    world.send(Method::PATCH, &at(CATEGORIES, indoor), json!({ "is_active": false })).await;
+    for category in ["plants", "indoor", "ferns"] {
+        assert_eq!(list(&botanist, category).await, []);
+    }
+    assert_eq!(counts(&botanist).await, []);
+    assert_eq!(facets(&botanist).await, Vec::<String>::new());
+    let (_, found) = world.app.get("/api/v2/help-center/articles/fronds/", &botanist).await;
+    assert_eq!((&found["title"], &found["breadcrumb"]), (&json!("Fronds"), &json!([])));
+}
+
+fn names_of(list: &Value) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+>>>>>>> routes
 }

@@ -11,7 +11,7 @@ use crate::knowledge::{Difficulty, Locale, Status};
 pub(super) struct FrontMatter {
     pub title: Option<String>,
     pub slug: Option<String>,
-    /// From `summary`, else `description`.
+    /// From `summary`, else `description`. Beside a `summary`, `description` is one of the other keys.
     pub summary: Option<String>,
     /// Outermost first: `category: [Guides, Orders]`, or `category: Guides > Orders`. Empty when there is none.
     pub category: Vec<String>,
@@ -123,7 +123,7 @@ fn read(keys: Map<String, Value>) -> Result<FrontMatter, ParseError> {
             "title" => front_matter.title = Some(text(&key, &value)?),
             "slug" => front_matter.slug = Some(text(&key, &value)?),
             "summary" => front_matter.summary = Some(text(&key, &value)?),
-            "description" => description = Some(text(&key, &value)?),
+            "description" => description = Some((text(&key, &value)?, key, value)),
             "category" => front_matter.category = category(&key, &value)?,
             "tags" => front_matter.tags = list(&key, &value)?,
             "difficulty" => front_matter.difficulty = Some(difficulty(&key, &value)?),
@@ -135,7 +135,13 @@ fn read(keys: Map<String, Value>) -> Result<FrontMatter, ParseError> {
             _ => drop(front_matter.extra.insert(key, value)),
         }
     }
-    front_matter.summary = front_matter.summary.or(description);
+    if let Some((text, key, value)) = description {
+        if front_matter.summary.is_none() {
+            front_matter.summary = Some(text);
+        } else {
+            front_matter.extra.insert(key, value);
+        }
+    }
     front_matter.status = front_matter.status.or(is_draft.then_some(Status::Draft));
     Ok(front_matter)
 }
@@ -253,6 +259,17 @@ mod tests {
         assert_eq!(front_matter.review_due, NaiveDate::from_ymd_opt(2027, 1, 31));
         assert_eq!(Value::Object(front_matter.extra), serde_json::json!({"weight": 3}));
         assert_eq!(split(yaml).map(|(_, body)| body).ok(), Some("Body\n"));
+    }
+
+    #[test]
+    fn a_description_is_the_summary_of_files_that_have_no_other() {
+        let alone = read_all("---\ndescription: How to\n---\n");
+        assert_eq!((alone.summary.as_deref(), alone.extra.len()), (Some("How to"), 0));
+        for text in ["---\nsummary: Short\nDescription: Long\n---\n", "---\nDescription: Long\nsummary: Short\n---\n"] {
+            let both = read_all(text);
+            assert_eq!(both.summary.as_deref(), Some("Short"));
+            assert_eq!(Value::Object(both.extra), serde_json::json!({"Description": "Long"}));
+        }
     }
 
     #[test]
