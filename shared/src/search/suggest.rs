@@ -87,7 +87,7 @@ pub(super) async fn did_you_mean(
 ) -> Result<Option<String>, sqlx::Error> {
     let unquoted = request.query.unquoted();
     let mut corrected = Vec::new();
-    let mut is_changed = unquoted != request.query.as_str();
+    let mut is_changed = !unquoted.split_whitespace().eq(request.query.as_str().split_whitespace());
     for written in unquoted.split_whitespace() {
         let inner = written.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         let is_word = inner.chars().all(char::is_alphabetic) && inner.chars().count() >= MIN_CORRECTED;
@@ -95,7 +95,9 @@ pub(super) async fn did_you_mean(
         is_changed |= better.is_some();
         corrected.push(better.unwrap_or_else(|| written.to_owned()));
     }
-    Ok(is_changed.then(|| corrected.join(" ")))
+    // Without its quotation marks it may be no query any more.
+    let corrected = corrected.join(" ");
+    Ok((is_changed && corrected.parse::<Query>().is_ok()).then_some(corrected))
 }
 
 /// `None`: the word is known, or nothing is like it.

@@ -189,9 +189,8 @@ async fn values_that_no_category_can_have_are_refused_with_what_to_do() {
 #[tokio::test]
 async fn a_tag_is_renamed_and_removed_everywhere() {
     let world = World::new().await;
-    let tenant = shared::tenancy::all(&world.app.db.database).await.unwrap()[0].id;
     let folder = Folder::of(&[("a.md", "---\ntitle: A page\ntags: [colour]\n---\n\nText.\n")]);
-    fixture::import(&world.app.db, tenant, &folder).await;
+    fixture::import(&world.app.db, world.tenant, &folder).await;
     let (_, tags) = world.app.get(TAGS, &world.editor).await;
     let tag = tags["results"][0].clone();
     assert_eq!((&tag["name"], &tag["article_count"]), (&json!("colour"), &json!(1)));
@@ -218,7 +217,6 @@ async fn a_tag_is_renamed_and_removed_everywhere() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn a_tag_of_many_articles_is_changed_at_once_and_its_words_follow_by_a_job() {
     let world = World::new().await;
     let tag = world.tagged(300).await;
@@ -243,8 +241,8 @@ async fn a_tag_of_many_articles_is_changed_at_once_and_its_words_follow_by_a_job
 
     // The same job again finds nothing to do.
     let job: Reindex = serde_json::from_value(job).unwrap();
-    let tenant = shared::tenancy::all(&world.app.db.database).await.unwrap()[0].id;
-    let again = reindex::reindex(&world.app.db.database, &*tests::embedder(), tenant, &job, |_, _| ()).await.unwrap();
+    let again =
+        reindex::reindex(&world.app.db.database, &*tests::embedder(), world.tenant, &job, |_, _| ()).await.unwrap();
     assert_eq!(again, Reindexed::default());
     assert_eq!(world.send(Method::DELETE, &at(TAGS, &tag), json!({})).await.0, StatusCode::NO_CONTENT);
     assert_eq!(world.count("select count(*) from article_tags").await, 0);
@@ -313,7 +311,9 @@ async fn a_tag_that_is_given_while_it_is_removed_is_gone_in_the_end() {
     assert_eq!((given.0, removed.0), (StatusCode::OK, StatusCode::NO_CONTENT), "{given:?} {removed:?}");
     world.app.run_jobs().await;
     assert_eq!((world.indexed("colour").await, world.names(TAGS).await.len()), (0, 0));
-=======
+}
+
+#[tokio::test]
 async fn readers_get_the_path_to_what_they_see_and_count_nothing_else() {
     let world = World::new().await;
     let acme = world.tenant;
@@ -375,5 +375,4 @@ async fn readers_get_the_path_to_what_they_see_and_count_nothing_else() {
 
 fn names_of(list: &Value) -> Vec<String> {
     list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
->>>>>>> routes
 }
