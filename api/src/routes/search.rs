@@ -245,7 +245,7 @@ pub(crate) async fn complete(
     if length > MAX_TYPED {
         return Err(ApiError::invalid(format!("`q` may have at most {MAX_TYPED} characters; this one has {length}.")));
     }
-    let mut tx = services.database.tenant(caller.tenant).await?;
+    let mut tx = services.database.tenant_with_generic_plans(caller.tenant).await?;
     let found = search::complete(&mut tx, &caller.roles, &query.q).await?;
     let articles = found.articles.into_iter().map(|article| TitleLine {
         url: article_url(&article.slug),

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{
     SearchRequest, bm25,
+    catalogue::{Catalogue, Entries, Words},
     query::{self, Parsed},
-    store,
+    store::{self, State},
 };
 use crate::{auth::Roles, db::TenantTx};
 
@@ -26,8 +27,10 @@ const FEW: i64 = 10;
 /// What the arm found, and what it takes to score other articles for the same query.
 #[derive(Debug, Default)]
 pub(super) struct Keyword {
-    /// The best articles, the best first, and how they score.
-    pub(super) found: Vec<(Uuid, Match)>,
+    /// The best articles, the best first.
+    pub(super) found: Vec<Uuid>,
+    /// What is known of all that were looked at.
+    pub(super) entries: Entries,
     /// The stemmed words that matched, for marking them.
     pub(super) lexemes: HashSet<String>,
     /// What articles must have just so, as a `tsquery`.
@@ -52,13 +55,14 @@ impl Keyword {
         roles: &Roles,
         request: &SearchRequest,
         parsed: &Parsed,
-        has_synonyms: bool,
+        state: &State,
+        catalogue: &Catalogue,
     ) -> Result<Self, sqlx::Error> {
         let mut rows = store::terms(tx, &parsed.words).await?;
         if let Some(beginning) = unknown_last_word(parsed, &rows) {
             rows.extend(store::completions(tx, beginning).await?);
         }
-        if has_synonyms {
+        if state.has_synonyms {
             rows.extend(store::synonyms(tx, &parsed.words).await?);
         }
         let phrase = match parsed.phrases.as_slice() {
@@ -72,27 +76,33 @@ impl Keyword {
             return Ok(keyword);
         }
         let every = keyword.conjunction(&rows, &driving);
-        let documents =
+        let candidates =
             store::keyword_candidates(tx, roles, request, &driving, every.as_deref(), keyword.phrase.as_deref())
                 .await?;
-        let mut found: Vec<(Uuid, Match)> = documents.iter().map(|d| (d.article_id, keyword.judge(d))).collect();
+        keyword.entries = catalogue.entries(tx, state.version, candidates).await?;
+        let judged = keyword.entries.iter().filter_map(|(id, entry)| Some((*id, keyword.judge(entry.words.as_ref()?))));
+        let mut found: Vec<(Uuid, Match)> = judged.collect();
         found.sort_by(|(a, x), (b, y)| {
             let by_score = y.score.article.total_cmp(&x.score.article);
             y.has_identifier.cmp(&x.has_identifier).then(by_score).then_with(|| a.cmp(b))
         });
-        found.truncate(LIMIT);
-        keyword.found = found;
+        keyword.found = found.into_iter().map(|(id, _)| id).take(LIMIT).collect();
         Ok(keyword)
     }
 
-    /// How an article matches that another arm found.
-    pub(super) fn judge(&self, row: &store::DocumentRow) -> Match {
-        let totals = self.totals.get(&row.language).copied().unwrap_or_default();
-        let document = row.document();
+    /// How an article matches, whichever arm found it.
+    pub(super) fn judge(&self, words: &Words) -> Match {
+        let totals = self.totals.get(&words.language).copied().unwrap_or_default();
+        let document = words.document();
         Match {
             score: bm25::score(&document, &self.terms, &totals),
             has_identifier: self.identifiers.iter().any(|id| document.occurrences(*id) != (0, 0)),
         }
+    }
+
+    /// Whether the query has an identifier that few articles have.
+    pub(super) fn has_identifiers(&self) -> bool {
+        !self.identifiers.is_empty()
     }
 
     fn add_terms(&mut self, rows: &[store::TermRow], parsed: &Parsed) {

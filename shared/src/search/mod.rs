@@ -12,6 +12,7 @@
 //! answers alone, and the outcome says so.
 
 pub mod bm25;
+mod catalogue;
 pub mod contextual;
 pub mod fusion;
 pub mod history;
@@ -32,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+use catalogue::Catalogue;
 use moka::future::Cache;
 use pgvector::HalfVector;
 use uuid::Uuid;
@@ -159,6 +161,7 @@ pub struct Hit {
 pub struct Search {
     database: Database,
     embedders: Vec<Arc<dyn Embedder>>,
+    catalogue: Catalogue,
     /// Whether callers see so few passages that all are compared: it decides only how the nearest of them are found.
     exact: Cache<Asked, bool>,
     /// Answers, each with the version of the index that it was made of.
@@ -209,7 +212,8 @@ impl Search {
             u32::try_from(rules.len() + 1).unwrap_or(u32::MAX)
         };
         let rules = Cache::builder().max_capacity(KEPT_RULES).weigher(weight).build();
-        Self { database, embedders: embedders.into_iter().collect(), exact, answers, related, rules }
+        let embedders = embedders.into_iter().collect();
+        Self { database, embedders, catalogue: Catalogue::new(), exact, answers, related, rules }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has
@@ -220,7 +224,7 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
     ) -> Result<Arc<SearchOutcome>, sqlx::Error> {
-        let mut tx = self.database.tenant(tenant).await?;
+        let mut tx = self.database.tenant_with_generic_plans(tenant).await?;
         let state = store::state(&mut tx, &request.query.normalised()).await?;
         let asked = Asked::new(tenant, roles, request.clone());
         if let Some((_, outcome)) = self.answers.get(&asked).await.filter(|(known, _)| *known == state.version) {
@@ -247,7 +251,7 @@ impl Search {
         let ids: Vec<Uuid> = page.iter().map(|candidate| candidate.article_id).collect();
         let lexemes: Vec<String> = ranked.lexemes.iter().cloned().collect();
         let query = ranked.embedding.as_ref().map(|(model, vector)| (model.as_str(), vector));
-        let rows = store::hits(tx, &ids, &lexemes, query).await?;
+        let rows = store::hits(tx, roles, &ids, &lexemes, query, ranked.each_word_counts).await?;
         let mut rows: HashMap<Uuid, store::HitRow> = rows.into_iter().map(|row| (row.id, row)).collect();
         let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked.lexemes))).collect();
         let suggestions =
@@ -271,7 +275,7 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
     ) -> Result<Vec<Candidate>, sqlx::Error> {
-        let mut tx = self.database.tenant(tenant).await?;
+        let mut tx = self.database.tenant_with_generic_plans(tenant).await?;
         let state = store::state(&mut tx, &request.query.normalised()).await?;
         Ok(self.rank(tx, roles, request, &state).await?.candidates)
     }

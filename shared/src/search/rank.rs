@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
+    mem,
 };
 
 use pgvector::HalfVector;
@@ -10,10 +11,11 @@ use uuid::Uuid;
 
 use super::{
     Asked, Facets, Search, SearchRequest,
+    catalogue::{Entries, Facts},
     fusion::{self, Evidence, Similarity},
     keyword::{COMPARED, Keyword},
     query::Query,
-    store::{self, CandidateRow, Facts, Nearby, State},
+    store::{self, Nearby, SimilarityRow, State},
 };
 use crate::{auth::Roles, db::TenantTx};
 
@@ -43,6 +45,8 @@ pub(super) struct Ranked {
     pub(super) candidates: Vec<Candidate>,
     pub(super) facets: Facets,
     pub(super) lexemes: HashSet<String>,
+    /// The query has a phrase or an identifier that articles have.
+    pub(super) each_word_counts: bool,
     /// The query's vector with the name of its model.
     pub(super) embedding: Option<(String, HalfVector)>,
 }
@@ -58,30 +62,31 @@ impl Search {
         let parsed = request.query.parse();
         let (embedding, keyword) = tokio::join!(
             self.embed(request.query.as_str(), state.model.as_deref()),
-            Keyword::search(&mut tx, roles, request, &parsed, state.has_synonyms)
+            Keyword::search(&mut tx, roles, request, &parsed, state, &self.catalogue)
         );
-        let keyword = keyword?;
-        let nearby = match &embedding {
-            Some((model, vector)) => Some(Nearby {
-                model,
-                vector,
+        let mut keyword = keyword?;
+        let near = match &embedding {
+            Some((model, vector)) => {
                 // What is quoted must be there: the words decide alone which articles are candidates.
-                is_wanted: keyword.phrase.is_none(),
-                is_exact: self.sees_few(&mut tx, roles, request).await?,
-            }),
-            None => None,
+                let is_wanted = keyword.phrase.is_none();
+                let is_exact = self.sees_few(&mut tx, roles, request).await?;
+                let nearby = Nearby { model, vector, is_wanted, is_exact };
+                let compared = &keyword.found[..keyword.found.len().min(COMPARED)];
+                store::semantic_candidates(&mut tx, roles, request, &nearby, compared).await?
+            }
+            None => Vec::new(),
         };
-        let found: Vec<Uuid> = keyword.found.iter().map(|(id, _)| *id).collect();
-        let rows = store::candidates(&mut tx, roles, request, nearby.as_ref(), &found, COMPARED).await?;
-        let mut facts = HashMap::new();
-        let mut evidence: HashMap<Uuid, Evidence> = HashMap::new();
-        for row in rows {
-            evidence.insert(row.article_id, evidence_of(&row, &keyword));
-            facts.insert(row.article_id, row.facts);
+        let mut entries = mem::take(&mut keyword.entries);
+        let unknown: Vec<Uuid> = near.iter().map(|row| row.article_id).filter(|id| !entries.contains_key(id)).collect();
+        entries.extend(self.catalogue.entries(&mut tx, state.version, unknown).await?);
+        let mut evidence: HashMap<Uuid, Evidence> =
+            near.iter().map(|row| (row.article_id, similarity_of(row))).collect();
+        for id in &keyword.found {
+            evidence.entry(*id).or_default().by_keyword = true;
         }
-        for (id, found) in &keyword.found {
-            if let Some(evidence) = evidence.get_mut(id) {
-                evidence.by_keyword = true;
+        for (id, evidence) in &mut evidence {
+            if let Some(words) = entries.get(id).and_then(|entry| entry.words.as_ref()) {
+                let found = keyword.judge(words);
                 evidence.set_match(found.score, found.has_identifier);
             }
         }
@@ -93,17 +98,17 @@ impl Search {
         if !pinned.is_empty() && !request.has_filters() {
             let found: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
             let missing: Vec<Uuid> = pinned.iter().copied().filter(|id| !found.contains(id)).collect();
-            for row in store::candidates(&mut tx, roles, request, None, &missing, 0).await? {
-                let (article_id, evidence) = (row.article_id, Evidence::default());
-                candidates.push(Candidate { article_id, evidence, score: 0.0 });
-                facts.insert(article_id, row.facts);
-            }
+            let pinned =
+                |article_id: &Uuid| Candidate { article_id: *article_id, evidence: Evidence::default(), score: 0.0 };
+            candidates.extend(missing.iter().map(pinned));
+            entries.extend(self.catalogue.entries(&mut tx, state.version, missing).await?);
         }
-        settle(&mut candidates, &facts, request.language.as_deref());
+        settle(&mut candidates, &entries, request.language.as_deref());
         // A stable sort: the others keep their order.
         candidates.sort_by_key(|c| pinned.iter().position(|id| *id == c.article_id).unwrap_or(usize::MAX));
-        let facets = facets(&candidates, &facts);
-        Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, embedding })
+        let facets = facets(&candidates, &entries);
+        let each_word_counts = keyword.phrase.is_some() || keyword.has_identifiers();
+        Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, each_word_counts, embedding })
     }
 
     /// The articles of the 200 passages nearest to a vector of this model, of those that the caller may see and that pass the
@@ -118,7 +123,7 @@ impl Search {
     ) -> Result<Vec<Uuid>, sqlx::Error> {
         let is_exact = self.sees_few(tx, roles, request).await?;
         let nearby = Nearby { model, vector, is_wanted: true, is_exact };
-        let near = store::candidates(tx, roles, request, Some(&nearby), &[], 0).await?;
+        let near = store::semantic_candidates(tx, roles, request, &nearby, &[]).await?;
         Ok(near.into_iter().map(|row| row.article_id).collect())
     }
 
@@ -137,26 +142,21 @@ impl Search {
     }
 }
 
-/// What the arms know of an article that words may have found as well.
-fn evidence_of(row: &CandidateRow, keyword: &Keyword) -> Evidence {
+/// What the semantic arm measured of an article.
+fn similarity_of(row: &SimilarityRow) -> Evidence {
     // While an article is half embedded, one stands in for the other.
     let similarity = row.body.or(row.title).map(|body| Similarity { body, title: row.title.unwrap_or(body) });
-    let mut evidence = Evidence { similarity, by_meaning: row.is_nearest, ..Evidence::default() };
-    if let Some(document) = &row.document {
-        let found = keyword.judge(document);
-        evidence.set_match(found.score, found.has_identifier);
-    }
-    evidence
+    Evidence { similarity, by_meaning: row.is_nearest, ..Evidence::default() }
 }
 
 /// Puts candidates in their final order: quality among near-ties, the asker's language before others, and of several
 /// translations of one article only the best.
-fn settle(candidates: &mut Vec<Candidate>, facts: &HashMap<Uuid, Facts>, language: Option<&str>) {
-    candidates.retain(|candidate| facts.contains_key(&candidate.article_id));
+fn settle(candidates: &mut Vec<Candidate>, entries: &Entries, language: Option<&str>) {
+    let facts = |candidate: &Candidate| entries.get(&candidate.article_id).map(|entry| &entry.facts);
     let mut keyed: Vec<(f64, Candidate)> = candidates
         .drain(..)
         .filter_map(|mut candidate| {
-            let facts = facts.get(&candidate.article_id)?;
+            let facts = facts(&candidate)?;
             if language.is_some_and(|language| primary(language) != primary(&facts.locale)) {
                 candidate.score *= OTHER_LANGUAGE;
             }
@@ -165,9 +165,8 @@ fn settle(candidates: &mut Vec<Candidate>, facts: &HashMap<Uuid, Facts>, languag
         .collect();
     keyed.sort_by(|(x, a), (y, b)| y.total_cmp(x).then_with(|| a.article_id.cmp(&b.article_id)));
     let mut groups = HashSet::new();
-    candidates.extend(keyed.into_iter().map(|(_, candidate)| candidate).filter(|candidate| {
-        facts.get(&candidate.article_id).is_some_and(|facts| groups.insert(facts.translation_group))
-    }));
+    let is_first = |candidate: &Candidate| facts(candidate).is_some_and(|facts| groups.insert(facts.translation_group));
+    candidates.extend(keyed.into_iter().map(|(_, candidate)| candidate).filter(is_first));
 }
 
 /// How good an article is by what readers say and do, 0 to 1: half of it helpfulness, three tenths how often it is read (ten
@@ -184,17 +183,21 @@ fn primary(locale: &str) -> String {
     locale.split(['-', '_']).next().unwrap_or_default().to_lowercase()
 }
 
-fn facets(candidates: &[Candidate], facts: &HashMap<Uuid, Facts>) -> Facets {
-    let found = || candidates.iter().filter_map(|candidate| facts.get(&candidate.article_id));
+fn facets(candidates: &[Candidate], entries: &Entries) -> Facets {
+    let found = || candidates.iter().filter_map(|candidate| Some(&entries.get(&candidate.article_id)?.facts));
     Facets {
         categories: counted(found().filter_map(|facts| facts.category_id)),
-        tags: counted(found().flat_map(|facts| facts.tags.clone())),
-        difficulties: counted(found().map(|facts| facts.difficulty.clone())),
-        locales: counted(found().map(|facts| facts.locale.clone())),
+        tags: named(found().flat_map(|facts| facts.tags.iter().map(String::as_str))),
+        difficulties: named(found().map(|facts| facts.difficulty.as_str())),
+        locales: named(found().map(|facts| facts.locale.as_str())),
     }
 }
 
-fn counted<T: Eq + Hash + Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<(T, i64)> {
+fn named<'a>(values: impl Iterator<Item = &'a str>) -> Vec<(String, i64)> {
+    counted(values).into_iter().map(|(value, count)| (value.to_owned(), count)).collect()
+}
+
+fn counted<T: Eq + Hash + Ord>(values: impl Iterator<Item = T>) -> Vec<(T, i64)> {
     let mut counts: HashMap<T, i64> = HashMap::new();
     for value in values {
         *counts.entry(value).or_default() += 1;
@@ -206,10 +209,12 @@ fn counted<T: Eq + Hash + Ord + Clone>(values: impl Iterator<Item = T>) -> Vec<(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    fn facts(locale: &str, group: Uuid, view_count: i64) -> Facts {
-        Facts {
+    use super::{super::catalogue::Entry, *};
+
+    fn entry(locale: &str, group: Uuid, view_count: i64) -> Arc<Entry> {
+        let facts = Facts {
             category_id: None,
             tags: Vec::new(),
             difficulty: "BEGINNER".to_owned(),
@@ -218,14 +223,15 @@ mod tests {
             view_count,
             helpfulness: 0.0,
             age_days: 0.0,
-        }
+        };
+        Arc::new(Entry { facts, words: None })
     }
 
     /// The numbers of the articles, in their order, given score, locale, translation group and views of each.
     fn order(articles: &[(f64, &str, u128, i64)], language: Option<&str>) -> Vec<u128> {
         let known = articles.iter().zip(1..).map(|((_, locale, group, views), n)| {
             let id = Uuid::from_u128(n);
-            (id, facts(locale, Uuid::from_u128(*group), *views))
+            (id, entry(locale, Uuid::from_u128(*group), *views))
         });
         let mut candidates: Vec<Candidate> = articles
             .iter()

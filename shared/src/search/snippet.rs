@@ -73,6 +73,10 @@ impl<'a> Chunk<'a> {
         if text[plain.clone()].bytes().all(|b| b.is_ascii_alphabetic()) {
             // Nearly every word of most languages: nothing to be cut or folded.
             let lower = text[plain.clone()].to_ascii_lowercase();
+            // A stem begins like its word, and stemming takes ten times as long as this look.
+            if !lexemes.iter().any(|lexeme| lexeme.bytes().next() == lower.bytes().next()) {
+                return chunk;
+            }
             let lexeme = stemmer.map_or_else(|| lower.clone(), |stemmer| stemmer.stem(&lower).into_owned());
             if lexemes.contains(&lexeme) {
                 chunk.marked.push(plain);

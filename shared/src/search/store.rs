@@ -3,11 +3,17 @@
 use pgvector::HalfVector;
 use uuid::Uuid;
 
-use super::{SearchRequest, bm25, query::MAX_TERMS};
+use super::{
+    SearchRequest, bm25,
+    catalogue::{Entry, Facts, Words},
+    query::MAX_TERMS,
+};
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
 /// Most candidates of each way of the keyword arm, before they are scored: all, unless a single word matches more.
 const KEYWORD_CANDIDATES: i32 = 400;
+/// Of how many passages of a result, those nearest to the query, the one is chosen that is shown.
+const NEAREST_SHOWN: i64 = 3;
 /// Most words that a beginning is completed to.
 const COMPLETIONS: i64 = 20;
 
@@ -73,17 +79,17 @@ pub(super) async fn terms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>
 /// The commonest terms with a word that begins like this one, which is in lower case and without accents.
 pub(super) async fn completions(tx: &mut TenantTx, beginning: &str) -> Result<Vec<TermRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let pattern = format!("{}%", escaped(beginning));
     sqlx::query_as!(
         TermRow,
         r#"select t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!",
                   true as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
                   (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from search_terms t join search_totals s on s.tenant_id = t.tenant_id and s.language = t.language
-           where t.tenant_id = $1 and t.word like $2 and t.article_count > 0
-           order by t.article_count desc, t.lexeme limit $3"#,
+           where t.tenant_id = $1 and t.word ~>=~ $2 and t.word ~<~ $3 and t.article_count > 0
+           order by t.article_count desc, t.lexeme limit $4"#,
         tenant,
-        pattern,
+        beginning,
+        after(beginning),
         COMPLETIONS
     )
     .fetch_all(tx.connection())
@@ -135,21 +141,6 @@ pub(super) async fn synonyms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermR
     .await
 }
 
-/// What the keyword arm knows of an article.
-pub(super) struct DocumentRow {
-    pub(super) article_id: Uuid,
-    pub(super) language: String,
-    terms: Vec<u8>,
-    title_length: i32,
-    body_length: i32,
-}
-
-impl DocumentRow {
-    pub(super) fn document(&self) -> bm25::Document<'_> {
-        bm25::Document { terms: &self.terms, title_length: self.title_length, body_length: self.body_length }
-    }
-}
-
 /// Visible articles with any of the terms and with a passage that matches the phrase. `every`: the terms match more articles
 /// than are looked at; those with all of these are among them.
 pub(super) async fn keyword_candidates(
@@ -159,12 +150,9 @@ pub(super) async fn keyword_candidates(
     terms: &[i32],
     every: Option<&[i32]>,
     phrase: Option<&str>,
-) -> Result<Vec<DocumentRow>, sqlx::Error> {
-    sqlx::query_as!(
-        DocumentRow,
-        r#"select article_id as "article_id!", language as "language!", terms as "terms!",
-                  title_length as "title_length!", body_length as "body_length!"
-           from search_keyword_candidates($1, $2, $3, $3::integer[] is not null, $4::text::tsquery, $5, $6, $7, $8, $9)"#,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select search_keyword_candidates($1, $2, $3, $3::integer[] is not null, $4::text::tsquery, $5, $6, $7, $8, $9) as "id!""#,
         roles.as_slice(),
         terms,
         every,
@@ -216,88 +204,80 @@ pub(super) struct Nearby<'a> {
     pub(super) is_exact: bool,
 }
 
-/// An article with what it is ranked by.
-pub(super) struct CandidateRow {
+/// How near an article is to a query.
+pub(super) struct SimilarityRow {
     pub(super) article_id: Uuid,
     /// One of its passages is among the nearest.
     pub(super) is_nearest: bool,
-    /// Cosine similarity of the nearest passage. `None`: none is compared.
+    /// Cosine similarity of the nearest passage. `None`: none has a vector.
     pub(super) body: Option<f64>,
-    /// Cosine similarity of the title. `None`: it is not compared.
+    /// Cosine similarity of the title. `None`: it has no vector.
     pub(super) title: Option<f64>,
-    /// What the keyword arm knows of it, where that has not found it.
-    pub(super) document: Option<DocumentRow>,
-    pub(super) facts: Facts,
 }
 
-/// What an article is, beside its text.
-pub(super) struct Facts {
-    pub(super) category_id: Option<Uuid>,
-    /// Slugs.
-    pub(super) tags: Vec<String>,
-    pub(super) difficulty: String,
-    pub(super) locale: String,
-    pub(super) translation_group: Uuid,
-    pub(super) view_count: i64,
-    /// Lower bound of the share of helpful votes, 0 to 1.
-    pub(super) helpfulness: f64,
-    /// Days since its text was changed or reviewed.
-    pub(super) age_days: f64,
-}
-
-/// Visible articles: those near the query, and `others`, of which the first `compared` are compared with the query as well.
-pub(super) async fn candidates(
+/// Visible articles near the query, and `others`, which another arm found, with their similarities.
+pub(super) async fn semantic_candidates(
     tx: &mut TenantTx,
     roles: &Roles,
     request: &SearchRequest,
-    nearby: Option<&Nearby<'_>>,
+    nearby: &Nearby<'_>,
     others: &[Uuid],
-    compared: usize,
-) -> Result<Vec<CandidateRow>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select article_id as "article_id!", is_nearest as "is_nearest!", body, title,
-                  language, terms, title_length, body_length,
-                  category_id, tags as "tags!", difficulty as "difficulty!", locale as "locale!",
-                  translation_group as "translation_group!", view_count as "view_count!", helpfulness as "helpfulness!",
-                  age_days as "age_days!"
-           from search_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#,
+) -> Result<Vec<SimilarityRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SimilarityRow,
+        r#"select article_id as "article_id!", is_nearest as "is_nearest!", body, title
+           from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
         roles.as_slice(),
-        nearby.map(|nearby| nearby.model),
-        nearby.map(|nearby| nearby.vector) as Option<&HalfVector>,
+        nearby.model,
+        nearby.vector as &HalfVector,
         request.categories.as_deref(),
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
-        nearby.is_some_and(|nearby| nearby.is_wanted),
-        nearby.is_some_and(|nearby| nearby.is_exact),
-        others,
-        i32::try_from(compared).unwrap_or(i32::MAX)
+        nearby.is_wanted,
+        nearby.is_exact,
+        others
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
+/// What is known of articles beside their text.
+pub(super) async fn entries(tx: &mut TenantTx, articles: &[Uuid]) -> Result<Vec<(Uuid, Entry)>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let rows = sqlx::query!(
+        r#"select a.id, a.category_id, a.difficulty, a.locale, a.translation_group, a.view_count, a.helpfulness as "helpfulness!",
+                  array(select t.slug from article_tags l join tags t on t.tenant_id = l.tenant_id and t.id = l.tag_id
+                        where l.tenant_id = $1 and l.article_id = a.id) as "tags!",
+                  (extract(epoch from now() - greatest(a.published_at, a.updated_at, a.last_reviewed_at)) / 86400)::float8
+                      as "age_days!",
+                  d.language as "language?", d.terms as "terms?", d.title_length as "title_length?",
+                  d.body_length as "body_length?"
+           from unnest($2::uuid[]) as wanted (id)
+           join articles a on a.tenant_id = $1 and a.id = wanted.id
+           left join search_documents d on d.tenant_id = $1 and d.article_id = wanted.id"#,
+        tenant,
+        articles
     )
     .fetch_all(tx.connection())
     .await?;
-    let document = |article_id, language: Option<_>, terms: Option<_>, title: Option<_>, body: Option<_>| {
-        Some(DocumentRow { article_id, language: language?, terms: terms?, title_length: title?, body_length: body? })
+    let words = |language: Option<_>, terms: Option<_>, title: Option<_>, body: Option<_>| {
+        Some(Words { language: language?, terms: terms?, title_length: title?, body_length: body? })
     };
-    Ok(rows
-        .into_iter()
-        .map(|r| CandidateRow {
-            article_id: r.article_id,
-            is_nearest: r.is_nearest,
-            body: r.body,
-            title: r.title,
-            document: document(r.article_id, r.language, r.terms, r.title_length, r.body_length),
-            facts: Facts {
-                category_id: r.category_id,
-                tags: r.tags,
-                difficulty: r.difficulty,
-                locale: r.locale,
-                translation_group: r.translation_group,
-                view_count: r.view_count,
-                helpfulness: r.helpfulness,
-                age_days: r.age_days,
-            },
-        })
-        .collect())
+    let entries = rows.into_iter().map(|r| {
+        let facts = Facts {
+            category_id: r.category_id,
+            tags: r.tags,
+            difficulty: r.difficulty,
+            locale: r.locale,
+            translation_group: r.translation_group,
+            view_count: r.view_count,
+            helpfulness: r.helpfulness,
+            age_days: r.age_days,
+        };
+        (r.id, Entry { facts, words: words(r.language, r.terms, r.title_length, r.body_length) })
+    });
+    Ok(entries.collect())
 }
 
 /// What a page shows of an article, with the passage that fits the query best.
@@ -316,33 +296,49 @@ pub(super) struct HitRow {
     pub(super) anchor: Option<String>,
 }
 
+/// Visible articles of these, each with the passage that fits best by meaning and words, of the [`NEAREST_SHOWN`] nearest or, with
+/// `each_word_counts`, of all: the one that has an error code or a phrase may be far from the question.
 pub(super) async fn hits(
     tx: &mut TenantTx,
+    roles: &Roles,
     articles: &[Uuid],
     lexemes: &[String],
     query: Option<(&str, &HalfVector)>,
+    each_word_counts: bool,
 ) -> Result<Vec<HitRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let (model, vector) = query.unzip();
+    let looked_at = if each_word_counts { None } else { Some(NEAREST_SHOWN) };
     sqlx::query_as!(
         HitRow,
-        r#"select a.id, a.slug, r.title, r.shown_summary as summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
-                  a.not_helpful_count, best.body as "passage?", best.anchor as "anchor?"
-           from (select any_lexeme($3)) as marked (query)
-           cross join articles a
-           join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
+        r#"with marked (query) as materialized (select any_lexeme($3)) -- once, and not for each passage
+           select a.id, a.slug, r.title, r.shown_summary as summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
+                  a.not_helpful_count, coalesce(near.body, worded.body) as passage, coalesce(near.anchor, worded.anchor) as anchor
+           from marked
+           cross join unnest($2::uuid[]) as wanted (id)
+           join articles a on a.tenant_id = $1 and a.id = wanted.id
+           join revisions r on r.tenant_id = $1 and r.id = a.published_revision_id
+           left join lateral (
+               select p.anchor, p.body
+               from (select e.passage_id, e.embedding <=> $4 as distance from passage_embeddings e
+                     where e.tenant_id = $1 and e.article_id = wanted.id and e.ordinal > 0 and e.model = $5
+                     order by distance limit $6) nearest
+               join passages p on p.tenant_id = $1 and p.id = nearest.passage_id
+               order by 1 - nearest.distance + coalesce(ts_rank(p.tsv, marked.query, 32), 0) desc, p.ordinal
+               limit 1) near on true
            left join lateral (
                select p.anchor, p.body from passages p
-               left join passage_embeddings e on e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $5
-               where p.tenant_id = a.tenant_id and p.article_id = a.id and p.ordinal > 0
-               order by coalesce(1 - (e.embedding <=> $4), 0) + coalesce(ts_rank_cd(p.tsv, marked.query, 32), 0) desc, p.ordinal
-               limit 1) best on true
-           where a.tenant_id = $1 and a.id = any ($2)"#,
+               where near.body is null and p.tenant_id = $1 and p.article_id = wanted.id and p.ordinal > 0
+               order by coalesce(ts_rank(p.tsv, marked.query, 32), 0) desc, p.ordinal
+               limit 1) worded on true
+           where article_is_visible(a.status, a.target_roles, $7)"#,
         tenant,
         articles,
         lexemes,
         vector as Option<&HalfVector>,
-        model
+        model,
+        looked_at,
+        roles.as_slice()
     )
     .fetch_all(tx.connection())
     .await
@@ -439,17 +435,17 @@ pub(super) async fn asked_queries(
     limit: i64,
 ) -> Result<Vec<String>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let pattern = format!("{}%", escaped(beginning));
     sqlx::query_scalar!(
         "select s.normalised from searches s
          left join articles a on a.tenant_id = s.tenant_id and a.id = s.article_ids[1]
-                             and article_is_visible(a.status, a.target_roles, $3)
-         where s.tenant_id = $1 and s.normalised like $2 and s.searcher is not null and s.result_count > 0
+                             and article_is_visible(a.status, a.target_roles, $4)
+         where s.tenant_id = $1 and s.normalised ~>=~ $2 and s.normalised ~<~ $3 and s.searcher is not null and s.result_count > 0
          group by s.normalised
-         having count(distinct s.searcher) >= $4 and bool_or(a.id is not null)
-         order by count(distinct s.searcher) desc, s.normalised limit $5",
+         having count(distinct s.searcher) >= $5 and bool_or(a.id is not null)
+         order by count(distinct s.searcher) desc, s.normalised limit $6",
         tenant,
-        pattern,
+        beginning,
+        after(beginning),
         roles.as_slice(),
         asked_by,
         limit
@@ -487,9 +483,10 @@ pub(super) async fn related_queries(
     .await
 }
 
-/// For `like`: nothing of it stands for anything else.
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+/// What comes after every text that begins like this one, by the order of code points. A range is looked up by any plan, and
+/// `like` only by one that knows the pattern.
+fn after(beginning: &str) -> String {
+    format!("{beginning}{}", char::MAX)
 }
 
 /// The pinned articles of a query that the caller may see, in their order.

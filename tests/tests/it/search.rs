@@ -190,9 +190,9 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
         async move {
             let mut tx = app.db.database.tenant(app.db.tenant("library").await.id).await.unwrap();
             let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
-                "select article_id from search_candidates('{}', (select min(model) from passage_embeddings),
+                "select article_id from search_semantic_candidates('{}', (select min(model) from passage_embeddings),
                      (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
-                      where p.body like 'We return%'), null, null, null, null, true, $1, '{}', 0) order by article_id",
+                      where p.body like 'We return%'), null, null, null, null, true, $1, '{}') order by article_id",
             )
             .bind(exact)
             .fetch_all(tx.connection())

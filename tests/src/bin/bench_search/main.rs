@@ -112,7 +112,7 @@ async fn measured(
         let (database, tenant) = (corpus.database.clone(), corpus.tenant);
         async move {
             let typed: String = query.chars().take(12).collect();
-            let mut tx = database.tenant(tenant).await?;
+            let mut tx = database.tenant_with_generic_plans(tenant).await?;
             shared::search::complete(&mut tx, &corpus::staff(), &typed).await?;
             Ok(())
         }
