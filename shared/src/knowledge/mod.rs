@@ -30,10 +30,10 @@ mod words;
 pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
-pub use embed::{IndexStatus, index_status};
+pub use embed::{BuiltModel, IndexStatus, index_status};
 pub use jobs::{
     BulkAction, BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
-    Reindex, ReindexPart,
+    ReembedArticle, Reindex, ReindexPart,
 };
 pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;
