@@ -3,8 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
+    pin::pin,
+    time::Duration,
 };
 
+use futures::future::{Either, select};
 use pgvector::HalfVector;
 use uuid::Uuid;
 
@@ -24,6 +27,10 @@ const EXACT_FACTOR: i64 = 2_000;
 const OTHER_LANGUAGE: f64 = 0.7;
 /// How far quality can lift an article: only among those that fit about equally well.
 const PRIOR: f64 = 0.01;
+
+/// How long a search keeps its connection to PostgreSQL while it waits for its vector alone: longer than the local model takes.
+/// Then others may have it, so that a remote model that takes long does not take all connections.
+const CONNECTION_KEPT_FOR: Duration = Duration::from_millis(30);
 
 /// A candidate with what each arm measured and the fused score.
 #[derive(Debug, Clone)]
@@ -56,11 +63,27 @@ impl Search {
         state: &State,
     ) -> Result<Ranked, sqlx::Error> {
         let parsed = request.query.parse();
-        let (embedding, keyword) = tokio::join!(
-            self.embed(request.query.as_str(), state.model.as_deref()),
-            Keyword::search(&mut tx, roles, request, &parsed, state.has_synonyms)
-        );
-        let keyword = keyword?;
+        let mut embedding = pin!(self.embed(request.query.as_str(), state.model.as_deref()));
+        let (early, keyword) = {
+            let keyword = pin!(Keyword::search(&mut tx, roles, request, &parsed, state.has_synonyms));
+            match select(embedding.as_mut(), keyword).await {
+                Either::Left((embedding, keyword)) => (Some(embedding), keyword.await?),
+                Either::Right((keyword, _)) => (None, keyword?),
+            }
+        };
+        let in_time = match early {
+            Some(embedding) => Some(embedding),
+            None => tokio::time::timeout(CONNECTION_KEPT_FOR, embedding.as_mut()).await.ok(),
+        };
+        let embedding = if let Some(embedding) = in_time {
+            embedding
+        } else {
+            let tenant = tx.tenant();
+            drop(tx);
+            let embedding = embedding.await;
+            tx = self.database.tenant(tenant).await?;
+            embedding
+        };
         let nearby = match &embedding {
             Some((model, vector)) => Some(Nearby {
                 model,

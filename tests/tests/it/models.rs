@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::BoxFuture;
@@ -38,7 +38,10 @@ use tests::{
 };
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers};
 
-use crate::{queue::support::eventually, reindex::Other};
+use crate::{
+    queue::support::{Gate, eventually},
+    reindex::Other,
+};
 
 const LOCAL: &str = "all-MiniLM-L6-v2@53aa5117";
 const REMOTE: &str = "hashed-words@2";
@@ -50,7 +53,8 @@ const QUERY: &str = "pushcart for gardening";
 #[derive(Default)]
 struct Condition {
     delay_ms: AtomicU64,
-    is_down: AtomicBool,
+    /// It answers with a page that repeats what it was asked.
+    is_broken: AtomicBool,
 }
 
 /// A server that gives texts vectors of their words. It knows what a pushcart is.
@@ -58,8 +62,9 @@ async fn embeddings_server(condition: &Arc<Condition>) -> MockServer {
     let server = MockServer::start().await;
     let condition = Arc::clone(condition);
     let answer = move |request: &Request| {
-        if condition.is_down.load(Ordering::SeqCst) {
-            return ResponseTemplate::new(503);
+        if condition.is_broken.load(Ordering::SeqCst) {
+            let page = format!("<html>sk-canary asked {}</html>", String::from_utf8_lossy(&request.body));
+            return ResponseTemplate::new(200).set_body_string(page);
         }
         let asked: Value = request.body_json().unwrap();
         assert_eq!((&asked["model"], &asked["dimensions"]), (&json!("hashed-words"), &json!(384)));
@@ -254,12 +259,19 @@ async fn search_by_meaning_works_all_along_while_a_deployment_changes_its_model(
     assert_eq!(outdated.search("wheelbarrows").await["degraded"], json!(["semantic"]));
     assert!(outdated.program.log().contains("EMBEDDING_PREVIOUS_PROVIDER"), "{}", outdated.program.log());
 
-    // With the provider down, searches answer by words, and soon without asking it.
-    condition.is_down.store(true, Ordering::SeqCst);
-    for _ in 0..6 {
-        let found = api.search("wheelbarrows").await;
+    // While the provider is silent, searches answer by words, in time; while it talks nonsense, soon without asking it.
+    let found = async || {
+        let found = api.search("wheelbarrows or a pushcart").await;
         assert_eq!(found["degraded"], json!(["semantic"]), "{found}");
         assert_eq!(found["results"][0]["matched"], json!(["keyword"]), "{found}");
+    };
+    condition.delay_ms.store(30_000, Ordering::SeqCst);
+    let asked_at = Instant::now();
+    found().await;
+    assert!(asked_at.elapsed() < Duration::from_secs(5), "{:?}", asked_at.elapsed());
+    condition.is_broken.store(true, Ordering::SeqCst);
+    for _ in 0..6 {
+        found().await;
     }
     let metrics = reqwest::get(format!("{}/metrics", api.program.metrics_url)).await.unwrap().text().await.unwrap();
     let open = format!("helpcenter_embedding_circuit_open{{model=\"{REMOTE}\"}} 1");
@@ -443,4 +455,47 @@ async fn the_new_model_embeds_what_is_published_although_the_one_before_is_away(
     embed::embed_article(database, &changing.both(), changing.tenant, &job, |_, _| ()).await.unwrap();
     assert_eq!(changing.vectors().await, (6, 2));
     changing.app.run_jobs().await;
+}
+
+/// The real model, which waits at a gate before it answers.
+struct Slow {
+    real: Arc<dyn Embedder>,
+    gate: Gate,
+}
+
+impl Embedder for Slow {
+    fn model(&self) -> &ModelId {
+        self.real.model()
+    }
+
+    fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
+        Box::pin(async move {
+            self.gate.passed().await;
+            self.real.embed(texts).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn searches_that_wait_for_a_slow_model_keep_no_connection_from_others() {
+    let changing = Changing::new().await;
+    let gate = Gate::closed();
+    let slow: Arc<dyn Embedder> = Arc::new(Slow { real: tests::embedder(), gate: gate.clone() });
+    let search = Search::new(changing.app.db.database.clone(), [slow]);
+    // More than there are connections.
+    let searches: Vec<_> = (1..=20)
+        .map(|limit| {
+            let (search, tenant) = (search.clone(), changing.tenant);
+            let request = SearchRequest::new("pushcart".parse().unwrap(), limit);
+            tokio::spawn(async move { search.run(tenant, &Roles::none(), &request).await.unwrap() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let connection = tokio::time::timeout(Duration::from_millis(500), changing.app.db.database.tenant(changing.tenant));
+    assert!(connection.await.is_ok(), "the searches wait for the model, and nobody for them");
+    gate.open();
+    for search in searches {
+        let outcome = search.await.unwrap();
+        assert_eq!((outcome.total, outcome.degraded.as_slice()), (1, [].as_slice()));
+    }
 }
