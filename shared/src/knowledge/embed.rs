@@ -90,24 +90,31 @@ pub async fn embed_revision(
 /// How many vectors are deleted between two commits.
 const DELETED_AT_ONCE: i64 = 5_000;
 
-/// Lets searches use the vectors of a model once every passage has one, and deletes those of others then. Until then the
-/// others go on serving. Whether searches use another model now than before.
+/// Lets searches use the vectors of a model once every passage has one; until then the others go on serving. Those of other
+/// models are deleted by a later call, so that searches that are under way at the switch still find them. Whether searches use
+/// another model now than before.
 pub async fn switch_model(database: &Database, tenant: TenantId, model: &str) -> Result<bool, sqlx::Error> {
     let mut tx = database.tenant(tenant).await?;
     let serving = store::serving_model(&mut tx).await?;
-    let is_serving = serving.as_deref() == Some(model) || store::serve_model(&mut tx, model).await?;
+    if serving.as_deref() == Some(model) {
+        drop(tx);
+        delete_others(database, tenant, model).await?;
+        return Ok(false);
+    }
+    let is_serving = store::serve_model(&mut tx, model).await?;
     tx.commit().await?;
-    if is_serving {
-        loop {
-            let mut tx = database.tenant(tenant).await?;
-            let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
-            tx.commit().await?;
-            if deleted == 0 {
-                break;
-            }
+    Ok(is_serving && serving.is_some())
+}
+
+async fn delete_others(database: &Database, tenant: TenantId, model: &str) -> Result<(), sqlx::Error> {
+    loop {
+        let mut tx = database.tenant(tenant).await?;
+        let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
+        tx.commit().await?;
+        if deleted == 0 {
+            return Ok(());
         }
     }
-    Ok(is_serving && serving.is_some_and(|serving| serving != model))
 }
 
 /// What reconciliation found and had repaired.

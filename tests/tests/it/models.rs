@@ -244,12 +244,19 @@ async fn search_by_meaning_works_all_along_while_a_deployment_changes_its_model(
     let passages = world.count("select count(*) from passages").await;
     assert_eq!((world.vectors_of(LOCAL).await, world.vectors_of(REMOTE).await), (passages, passages));
     world.reconcile().await;
+    eventually("the new model serves", async || {
+        api.assert_finds_by_meaning().await;
+        (world.serving().await.as_deref() == Some(REMOTE)).then_some(())
+    })
+    .await;
+    world.app.until_no_job_is_open().await;
+    assert_eq!(world.vectors_of(LOCAL).await, passages, "searches that began before may still need them");
+    world.reconcile().await;
     eventually("the old vectors are gone", async || {
         api.assert_finds_by_meaning().await;
         (world.vectors_of(LOCAL).await == 0).then_some(())
     })
     .await;
-    assert_eq!(world.serving().await.as_deref(), Some(REMOTE));
     api.assert_finds_by_meaning().await;
     world.app.until_no_job_is_open().await;
     assert!(worker.terminate().await.success());
@@ -396,6 +403,7 @@ async fn without_the_model_before_words_alone_answer_until_the_new_one_is_comple
     let found = changing.reconcile(&alone).await;
     assert_eq!((found.switched, found.unknown_model), (true, None));
     assert_eq!(changing.degraded(new()).await, []);
+    assert_eq!(changing.reconcile(&alone).await, Reconciled::default());
     assert_eq!(changing.vectors().await, (0, 4));
 }
 
