@@ -38,7 +38,7 @@ const MAX_WATCHERS: usize = 200;
 pub struct Services {
     /// The database.
     pub database: Database,
-    /// Search; by words alone when the embedding model could not be loaded.
+    /// Search; by words alone where no embedding model could be loaded.
     pub search: Search,
     /// Checks credentials.
     pub authenticator: Authenticator,
@@ -57,12 +57,12 @@ pub struct Services {
 }
 
 impl Services {
-    /// Puts the parts together.
+    /// Puts the parts together. The first embedder is the one that articles are embedded by.
     pub fn new(
         config: ApiConfig,
         auth: &AuthConfig,
         database: Database,
-        embedder: Option<Arc<dyn Embedder>>,
+        embedders: impl IntoIterator<Item = Arc<dyn Embedder>>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -72,7 +72,7 @@ impl Services {
             async move { database.ping().await }
         });
         Ok(Self {
-            search: Search::new(database.clone(), embedder),
+            search: Search::new(database.clone(), embedders),
             database,
             authenticator,
             clock,

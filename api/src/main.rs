@@ -1,14 +1,14 @@
 //! The API's process: configuration, telemetry, services, run.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, sync::Arc};
 
 use anyhow::Context as _;
 use api::Services;
 use shared::{
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, TelemetryConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, TelemetryConfig},
     db::Database,
-    embedding,
+    embedding::{self, Embedder, Role},
     telemetry::{self, health, shutdown},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,13 +22,10 @@ async fn main() -> anyhow::Result<()> {
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
-    let embedder = match embedding::from_config(&EmbeddingConfig::from_env()?) {
-        Ok(embedder) => Some(embedder),
-        Err(error) => {
-            tracing::error!(%error, "api.embedding_model_missing: search works by words alone");
-            None
-        }
-    };
+    let models = EmbeddingConfig::from_env()?;
+    let current = available(&models.current, Role::Current);
+    let previous = models.previous.as_ref().and_then(|model| available(model, Role::Previous));
+    let embedders = current.into_iter().chain(previous);
     let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
     let metrics = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -38,7 +35,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), embedder, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), embedders, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));
@@ -49,4 +46,11 @@ async fn main() -> anyhow::Result<()> {
     traces.finish().await;
     tracing::info!("api.stopped");
     Ok(())
+}
+
+/// A model, if it can be used: without any, search works by words alone.
+fn available(model: &ModelConfig, role: Role) -> Option<Arc<dyn Embedder>> {
+    embedding::load(model, role)
+        .inspect_err(|error| tracing::error!(%error, ?role, "api.embedding_model_missing: search works by words alone"))
+        .ok()
 }

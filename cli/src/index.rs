@@ -63,7 +63,7 @@ pub(crate) async fn status(database: &Database, arguments: StatusArguments, json
 }
 
 fn text(status: &IndexStatus) -> String {
-    format!(
+    let mut lines = vec![format!(
         "{} of {} published articles are embedded ({} of {} passages); {} jobs open, {} dead letters",
         status.embedded_articles,
         status.articles,
@@ -71,7 +71,12 @@ fn text(status: &IndexStatus) -> String {
         status.passages,
         status.open_jobs,
         status.dead_jobs
-    )
+    )];
+    lines.extend(status.model.iter().map(|model| format!("searches use {model}")));
+    lines.extend(status.other_models.iter().map(|other| {
+        format!("{} of {} passages are embedded by {}", other.embedded_passages, status.passages, other.model)
+    }));
+    lines.join("\n")
 }
 
 #[derive(clap::Args)]

@@ -15,12 +15,14 @@
 
 pub mod audit;
 pub mod auth;
+mod circuit;
 pub mod clock;
 pub mod config;
 pub mod db;
 pub mod embedding;
 pub mod knowledge;
 pub mod markdown;
+mod openai;
 pub mod pagination;
 pub mod queue;
 pub mod scheduling;

@@ -30,7 +30,7 @@ use shared::{
     clock::Clock,
     config::{ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, WorkerConfig},
     db::{self, Database},
-    embedding::{self, Embedder},
+    embedding::{self, Embedder, Embedders, Role},
     queue::{self, QueueStore, worker::Worker},
     tenancy::{self, NewTenant, Tenant},
 };
@@ -78,7 +78,7 @@ pub fn embedder() -> Arc<dyn Embedder> {
     static EMBEDDER: OnceLock<Arc<dyn Embedder>> = OnceLock::new();
     let load = || {
         let config = shared::config::EmbeddingConfig::from_env().unwrap();
-        embedding::from_config(&config)
+        embedding::load(&config.current, Role::Current)
             .expect("EMBEDDING_MODEL_DIR must hold the model: run the tests with `make test`")
     };
     Arc::clone(EMBEDDER.get_or_init(load))
@@ -353,7 +353,7 @@ impl TestApp {
     pub fn worker(&self) -> Worker {
         let context = worker::Context {
             database: self.db.database.clone(),
-            embedder: embedder(),
+            embedders: Embedders::only(embedder()),
             clock: self.clock.clone(),
             history: HistoryConfig { days: 400 },
         };

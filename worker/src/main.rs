@@ -1,6 +1,7 @@
 //! The worker's process: takes jobs off the queues and runs them.
 
 use anyhow::Context as _;
+use serde_json::json;
 use shared::{
     clock::Clock,
     config::{DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, TelemetryConfig, WorkerConfig},
@@ -21,23 +22,25 @@ async fn main() -> anyhow::Result<()> {
     let config = WorkerConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
     let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
-    let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
+    let embedders = embedding::from_config(&EmbeddingConfig::from_env()?)?;
     let probes = tokio::net::TcpListener::bind(telemetry.address)
         .await
         .with_context(|| format!("cannot listen on {}", telemetry.address))?;
     let shutdown = shutdown::on_signal()?;
-    let model = embedder.model().to_string();
+    let (model, previous_model) = embedders.models();
+    let (model, previous_model) = (model.to_string(), previous_model.map(ToString::to_string));
     let history = HistoryConfig::from_env()?;
     let registry =
-        worker::registry(&worker::Context { database: database.clone(), embedder, clock: Clock::system(), history });
-    let health = health::of_queues(&database, &store);
+        worker::registry(&worker::Context { database: database.clone(), embedders, clock: Clock::system(), history });
+    let models = json!({ "current": model, "previous": previous_model });
+    let health = health::of_queues(&database, &store).detail("embedding_models", move || models.clone());
     let worker = Worker::new(database.clone(), store, registry, config);
     let asked = worker.clone();
     let probes_stop = CancellationToken::new();
     let probes =
         tokio::spawn(health::serve(probes, health.detail("queues", move || asked.status()), probes_stop.clone()));
     let lag = tokio::spawn(lag::watch(database.clone(), probes_stop.clone()));
-    tracing::info!(model, metrics = %telemetry.address, "worker.started");
+    tracing::info!(model, previous_model, metrics = %telemetry.address, "worker.started");
 
     let ran = worker.run(shutdown.stop, shutdown.at_once).await;
     probes_stop.cancel();

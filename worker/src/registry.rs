@@ -1,14 +1,13 @@
 //! Every job that a worker can run, on one screen.
 
-use std::sync::Arc;
-
 use shared::{
     clock::Clock,
     config::HistoryConfig,
     db::Database,
-    embedding::Embedder,
+    embedding::Embedders,
     knowledge::{
-        BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings, Reindex,
+        BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
+        ReembedArticle, Reindex,
     },
     queue::{
         Job, JobError,
@@ -19,7 +18,7 @@ use shared::{
 
 use crate::jobs::{
     bulk_change, count_views, embed_article, import_documentation, prune_history, publish_scheduled,
-    reconcile_embeddings, reindex,
+    reconcile_embeddings, reembed_article, reindex,
 };
 
 /// What jobs work with.
@@ -27,8 +26,8 @@ use crate::jobs::{
 pub struct Context {
     /// The database.
     pub database: Database,
-    /// The embedding model.
-    pub embedder: Arc<dyn Embedder>,
+    /// The embedding model, and the one before.
+    pub embedders: Embedders,
     /// The clock.
     pub clock: Clock,
     /// How long readers are remembered.
@@ -39,6 +38,7 @@ pub struct Context {
 pub fn registry(context: &Context) -> Registry {
     Registry::new()
         .job::<EmbedArticle, _, _>(with(context, embed_article::run))
+        .job::<ReembedArticle, _, _>(with(context, reembed_article::run))
         .job::<ReconcileEmbeddings, _, _>(with(context, reconcile_embeddings::run))
         .job::<PublishScheduled, _, _>(with(context, publish_scheduled::run))
         .job::<BulkChange, _, _>(with(context, bulk_change::run))

@@ -3,19 +3,22 @@
 //! Each part of the product has its section: a struct whose fields say which variable they come from, in which unit and
 //! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
 
+mod embedding;
 mod traces;
 
 use std::{
     net::SocketAddr,
     num::{NonZeroU16, NonZeroUsize},
-    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use secrecy::SecretString;
 
-pub use self::traces::TracesConfig;
+pub use self::{
+    embedding::{EmbeddingConfig, LocalModelConfig, ModelConfig, OpenAiModelConfig},
+    traces::TracesConfig,
+};
 use crate::queue::Queue;
 
 /// A variable that is missing or cannot be used.
@@ -251,50 +254,6 @@ fn served_queues(text: &str) -> Result<Vec<(Queue, Option<usize>)>, String> {
             Ok((queue, at_once.map(NonZeroUsize::get)))
         })
         .collect()
-}
-
-/// Which embedding model to use.
-#[derive(Debug, Clone)]
-pub struct EmbeddingConfig {
-    /// `EMBEDDING_PROVIDER`: `local`, the model in this process. Default `local`.
-    pub provider: EmbeddingProvider,
-    /// `EMBEDDING_MODEL_DIR`: the folder with the local model's `model.safetensors` and `tokenizer.json`; may be read-only.
-    pub model_dir: PathBuf,
-    /// `EMBEDDING_THREADS`: threads that the local model computes on for one call at a time; questions of one text have as
-    /// many again, so that they need not wait. Default: the cores that this process may use.
-    pub threads: Option<NonZeroUsize>,
-}
-
-/// Where embeddings come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmbeddingProvider {
-    /// all-MiniLM-L6-v2 in this process; no network.
-    Local,
-}
-
-impl FromStr for EmbeddingProvider {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "local" => Ok(Self::Local),
-            other => Err(format!("`{other}` is not a provider; the legal value is `local`")),
-        }
-    }
-}
-
-impl EmbeddingConfig {
-    /// Reads the section.
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Ok(Self {
-            provider: value_or("EMBEDDING_PROVIDER", EmbeddingProvider::Local)?,
-            model_dir: parsed("EMBEDDING_MODEL_DIR")?.ok_or(ConfigError::Missing {
-                variable: "EMBEDDING_MODEL_DIR",
-                help: "It names the folder of the embedding model, which `make up` fetches.",
-            })?,
-            threads: parsed("EMBEDDING_THREADS")?,
-        })
-    }
 }
 
 /// Logs, metrics, health and traces.

@@ -7,7 +7,8 @@
 //! ```no_run
 //! # use shared::{config::EmbeddingConfig, embedding::from_config};
 //! # async fn example() -> anyhow::Result<()> {
-//! let embedder = from_config(&EmbeddingConfig::from_env()?)?;
+//! let embedders = from_config(&EmbeddingConfig::from_env()?)?;
+//! let embedder = embedders.current();
 //! let texts = vec!["reset my password".into(), "log in again".into()];
 //! let vectors = embedder.embed(texts).await?;
 //! println!("{} by {}", vectors[0].cosine(&vectors[1]), embedder.model());
@@ -22,18 +23,27 @@
 //!   caller's.
 //! - Texts go nowhere but to the configured provider and are never logged.
 //!
-//! `local` is the only provider: all-MiniLM-L6-v2, in process, no network.
-//! Why it runs on the engine it runs on is in docs/adr/0003-embedding-engine.md.
+//! Two providers: `local`, all-MiniLM-L6-v2 in process, without network (why it runs on the engine it runs on is in
+//! docs/adr/0003-embedding-engine.md), and `openai`, any server with OpenAI's `/v1/embeddings` (how it is called, and how a
+//! deployment changes its model, is in docs/adr/0008-changing-the-embedding-model.md).
 
 mod files;
 mod local;
+mod openai;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use futures::future::BoxFuture;
 use pgvector::HalfVector;
+use prometheus::IntGaugeVec;
 
-use crate::config::{EmbeddingConfig, EmbeddingProvider};
+use crate::{
+    config::{EmbeddingConfig, ModelConfig},
+    telemetry::metrics::gauges,
+};
 
 /// Numbers in a vector, of every provider: the width of the database's columns.
 pub const DIMENSIONS: usize = 384;
@@ -59,11 +69,75 @@ pub trait Embedder: Send + Sync {
     ///
     /// Local, on one core: about 4 ms for a short question, 30 ms for a text of
     /// 128 tokens, 60 ms for a full window. A call of one text does not queue
-    /// behind calls of many.
+    /// behind calls of many. Remote: a request for each batch, tried again for
+    /// minutes before it is given up.
     fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>>;
+
+    /// The vector of a query that somebody waits for: within two seconds or not at
+    /// all, and at once where the provider is known to be down.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    fn embed_query(&self, query: String) -> BoxFuture<'_, Result<Embedding, EmbedError>> {
+        Box::pin(async move {
+            let vector = self.embed(vec![query]).await?.pop();
+            vector.ok_or_else(|| EmbedError::Rejected("there is no vector".into()))
+        })
+    }
 }
 
-/// The embedder that the configuration asks for, loaded and checked.
+/// The model that articles are embedded by, and while a deployment changes its model, the one before.
+#[derive(Clone)]
+pub struct Embedders {
+    current: Arc<dyn Embedder>,
+    previous: Option<Arc<dyn Embedder>>,
+}
+
+impl Embedders {
+    /// One model and no other.
+    pub fn only(current: Arc<dyn Embedder>) -> Self {
+        Self { current, previous: None }
+    }
+
+    /// A model that takes over from another.
+    pub fn changing(current: Arc<dyn Embedder>, previous: Arc<dyn Embedder>) -> Self {
+        Self { current, previous: Some(previous) }
+    }
+
+    /// The model that articles are embedded by.
+    pub fn current(&self) -> &Arc<dyn Embedder> {
+        &self.current
+    }
+
+    /// The model before, if it is of this name.
+    pub fn previous(&self, model: &str) -> Option<&Arc<dyn Embedder>> {
+        self.previous.as_ref().filter(|previous| previous.model().as_ref() == model)
+    }
+
+    /// The names of both.
+    pub fn models(&self) -> (&ModelId, Option<&ModelId>) {
+        (self.current.model(), self.previous.as_ref().map(|previous| previous.model()))
+    }
+}
+
+/// The embedders that the configuration asks for; see [`load`].
+pub fn from_config(config: &EmbeddingConfig) -> Result<Embedders, EmbedError> {
+    let current = load(&config.current, Role::Current)?;
+    let previous = config.previous.as_ref().map(|model| load(model, Role::Previous)).transpose()?;
+    Ok(Embedders { current, previous })
+}
+
+/// What a model is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Articles are embedded by it.
+    Current,
+    /// Its vectors serve until those of the current one are complete.
+    Previous,
+}
+
+/// A model, loaded and checked. A remote one is not asked anything yet.
 ///
 /// # Errors
 ///
@@ -73,19 +147,35 @@ pub trait Embedder: Send + Sync {
 ///
 /// # Cost
 ///
-/// Blocks for 0.2 to 0.5 s, reading and hashing 91 MB; call it once per process,
+/// Local: blocks for 0.2 to 0.5 s, reading and hashing 91 MB; call it once per process,
 /// before serving. The local model holds 140 MB of memory, and while a batch of
 /// 16 long texts runs up to 120 MB more.
-pub fn from_config(config: &EmbeddingConfig) -> Result<Arc<dyn Embedder>, EmbedError> {
-    match config.provider {
-        EmbeddingProvider::Local => Ok(Arc::new(local::LocalEmbedder::load(&config.model_dir, config.threads)?)),
-    }
+pub fn load(model: &ModelConfig, role: Role) -> Result<Arc<dyn Embedder>, EmbedError> {
+    let embedder: Arc<dyn Embedder> = match model {
+        ModelConfig::Local(config) => Arc::new(local::LocalEmbedder::load(&config.model_dir, config.threads)?),
+        ModelConfig::OpenAi(config) => Arc::new(openai::OpenAiEmbedder::new(config)?),
+    };
+    let role = match role {
+        Role::Current => "current",
+        Role::Previous => "previous",
+    };
+    MODELS.with_label_values(&[embedder.model().as_ref(), role]).set(1);
+    Ok(embedder)
 }
+
+static MODELS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges(
+        "helpcenter_embedding_model_info",
+        "Always 1; the embedding models of this process: `current` embeds articles, `previous` serves until that is done.",
+        &["model", "role"],
+    )
+});
 
 /// A model's name and version: `all-MiniLM-L6-v2@53aa5117`.
 ///
 /// Equal ids mean comparable vectors. The version of a local model is the first
-/// 8 hexadecimal digits of its weights' SHA-256.
+/// 8 hexadecimal digits of its weights' SHA-256, that of a remote one what the
+/// operator says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelId(String);
 

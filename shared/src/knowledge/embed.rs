@@ -3,10 +3,15 @@
 use pgvector::HalfVector;
 use uuid::Uuid;
 
-use super::{excerpt::excerpt, index, jobs::EmbedArticle, store};
+use super::{
+    excerpt::excerpt,
+    index,
+    jobs::{EmbedArticle, ReembedArticle},
+    store,
+};
 use crate::{
     db::{Database, TenantTx},
-    embedding::{EmbedError, Embedder, Embedding},
+    embedding::{EmbedError, Embedder, Embedders, Embedding},
     queue,
     tenancy::TenantId,
 };
@@ -28,21 +33,46 @@ pub enum EmbedArticleError {
     Database(#[from] sqlx::Error),
 }
 
+/// Embeds the passages of a published revision that have no vector yet, by the current model, and by the one before while its
+/// vectors serve; returns how many vectors were made. So what is published while a deployment changes its model is found by
+/// meaning at once, and the new model need not come back to it. Neither model waits for the other, nor fails with it.
+/// `progress` hears how many passages the current one has embedded so far, and of how many.
+pub async fn embed_article(
+    database: &Database,
+    embedders: &Embedders,
+    tenant: TenantId,
+    job: &EmbedArticle,
+    progress: impl Fn(u64, u64),
+) -> Result<usize, EmbedArticleError> {
+    let mut tx = database.tenant(tenant).await?;
+    let serving = store::serving_model(&mut tx).await?;
+    drop(tx);
+    let previous = async {
+        match serving.and_then(|model| embedders.previous(&model)) {
+            Some(previous) => embed_revision(database, &**previous, tenant, job.revision_id, |_, _| ()).await,
+            None => Ok(0),
+        }
+    };
+    let current = embed_revision(database, &**embedders.current(), tenant, job.revision_id, progress);
+    let (by_previous, by_current) = tokio::join!(previous, current);
+    Ok(by_previous? + by_current?)
+}
+
 /// Embeds the passages of a published revision that have no vector of this model yet; returns how many. Passages that
 /// disappear meanwhile are no error, and no connection is held while the model works. `progress` hears how many this call
 /// has embedded so far, and of how many.
-pub async fn embed_article(
+pub async fn embed_revision(
     database: &Database,
     embedder: &dyn Embedder,
     tenant: TenantId,
-    job: &EmbedArticle,
+    revision_id: Uuid,
     progress: impl Fn(u64, u64),
 ) -> Result<usize, EmbedArticleError> {
     let model = embedder.model().to_string();
     let mut embedded = 0;
     loop {
         let mut tx = database.tenant(tenant).await?;
-        let (missing, left) = store::passages_without_embedding(&mut tx, job.revision_id, &model, BATCH).await?;
+        let (missing, left) = store::passages_without_embedding(&mut tx, revision_id, &model, BATCH).await?;
         drop(tx);
         progress(embedded as u64, embedded as u64 + left);
         if missing.is_empty() {
@@ -64,43 +94,60 @@ pub async fn embed_article(
 /// How many vectors are deleted between two commits.
 const DELETED_AT_ONCE: i64 = 5_000;
 
-/// Lets searches use the vectors of a model once every passage has one, and deletes those of others then. Until then the
-/// others go on serving. Whether searches use another model now than before.
+/// Lets searches use the vectors of a model once every passage has one; until then the others go on serving. Those of other
+/// models are deleted by a later call, so that searches that are under way at the switch still find them. Whether searches use
+/// another model now than before.
 pub async fn switch_model(database: &Database, tenant: TenantId, model: &str) -> Result<bool, sqlx::Error> {
     let mut tx = database.tenant(tenant).await?;
     let serving = store::serving_model(&mut tx).await?;
-    let is_serving = serving.as_deref() == Some(model) || store::serve_model(&mut tx, model).await?;
+    if serving.as_deref() == Some(model) {
+        drop(tx);
+        delete_others(database, tenant, model).await?;
+        return Ok(false);
+    }
+    let is_serving = store::serve_model(&mut tx, model).await?;
     tx.commit().await?;
-    if is_serving {
-        loop {
-            let mut tx = database.tenant(tenant).await?;
-            let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
-            tx.commit().await?;
-            if deleted == 0 {
-                break;
-            }
+    Ok(is_serving && serving.is_some())
+}
+
+async fn delete_others(database: &Database, tenant: TenantId, model: &str) -> Result<(), sqlx::Error> {
+    loop {
+        let mut tx = database.tenant(tenant).await?;
+        let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
+        tx.commit().await?;
+        if deleted == 0 {
+            return Ok(());
         }
     }
-    Ok(is_serving && serving.is_some_and(|serving| serving != model))
 }
 
 /// What reconciliation found and had repaired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reconciled {
     /// Articles whose passages were missing or of another revision.
     pub reindexed: usize,
     /// Articles for which an embedding job was missing.
-    pub enqueued: usize,
+    pub enqueued: u64,
     /// Revisions of which it was missing what readers see in place of a summary.
     pub excerpts: usize,
+    /// Articles that are to be embedded by a new model and had no job for it.
+    pub reembedding: u64,
     /// Searches use another model's vectors from now on.
     pub switched: bool,
+    /// The model whose vectors serve, where it is none of those that are configured: searches by meaning can then be answered
+    /// by whoever else has it, or by nobody.
+    pub unknown_model: Option<String>,
 }
 
 /// Switches to a new model once it has caught up, and repairs drift: articles whose passages are not of the revision that
-/// readers see, passages without an embedding for which no job is open, and revisions that lack an excerpt. A job that became
-/// a dead letter within a day is left to a human.
-pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Result<Reconciled, sqlx::Error> {
+/// readers see, passages for which a vector is missing and no job is open, and revisions that lack an excerpt. Where another
+/// model serves, the vectors of the current one are made in the background. A job that became a dead letter within a day is left
+/// to a human.
+pub async fn reconcile(
+    database: &Database,
+    tenant: TenantId,
+    embedders: &Embedders,
+) -> Result<Reconciled, sqlx::Error> {
     let mut found = Reconciled::default();
     let mut tx = database.tenant(tenant).await?;
     let stale = store::articles_with_stale_passages(&mut tx).await?;
@@ -111,14 +158,26 @@ pub async fn reconcile(database: &Database, tenant: TenantId, model: &str) -> Re
         tx.commit().await?;
         found.reindexed += 1;
     }
+    let current = embedders.current().model().as_ref();
     let mut tx = database.tenant(tenant).await?;
-    for (article_id, revision_id) in store::revisions_to_embed(&mut tx, model, EMBED_JOB).await? {
-        queue::enqueue(&mut tx, &EmbedArticle { article_id, revision_id }).await?;
-        found.enqueued += 1;
+    let serving = store::serving_model(&mut tx).await?;
+    match serving.as_deref().filter(|serving| *serving != current) {
+        None => found.enqueued = enqueue_missing(&mut tx, current, &[EMBED_JOB], embed).await?,
+        Some(other) => {
+            if embedders.previous(other).is_some() {
+                found.enqueued = enqueue_missing(&mut tx, other, &[EMBED_JOB], embed).await?;
+            } else {
+                found.unknown_model = Some(other.to_owned());
+            }
+            found.reembedding = enqueue_missing(&mut tx, current, &[EMBED_JOB, REEMBED_JOB], reembed).await?;
+        }
     }
     tx.commit().await?;
     found.excerpts = make_excerpts(database, tenant).await?;
-    found.switched = switch_model(database, tenant, model).await?;
+    found.switched = switch_model(database, tenant, current).await?;
+    if found.switched {
+        found.unknown_model = None;
+    }
     Ok(found)
 }
 
@@ -140,22 +199,56 @@ async fn make_excerpts(database: &Database, tenant: TenantId) -> Result<usize, s
 }
 
 const EMBED_JOB: &str = <EmbedArticle as queue::Job>::NAME;
+const REEMBED_JOB: &str = <ReembedArticle as queue::Job>::NAME;
+
+fn embed((article_id, revision_id): (Uuid, Uuid)) -> EmbedArticle {
+    EmbedArticle { article_id, revision_id }
+}
+
+fn reembed((article_id, revision_id): (Uuid, Uuid)) -> ReembedArticle {
+    ReembedArticle { article_id, revision_id }
+}
+
+/// Enqueues a job for each article that has passages without a vector of the model, and none of these jobs.
+async fn enqueue_missing<J: queue::Job>(
+    tx: &mut TenantTx,
+    model: &str,
+    jobs: &[&str],
+    job: fn((Uuid, Uuid)) -> J,
+) -> Result<u64, sqlx::Error> {
+    let missing = store::revisions_to_embed(tx, model, jobs).await?;
+    let missing: Vec<J> = missing.into_iter().map(job).collect();
+    queue::enqueue_all(tx, &missing).await
+}
 
 /// How far a tenant's published articles are indexed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct IndexStatus {
     /// Published articles.
     pub articles: i64,
-    /// Published articles of which every passage has an embedding.
+    /// Published articles of which every passage has an embedding that searches use.
     pub embedded_articles: i64,
     /// Their passages, titles included.
     pub passages: i64,
-    /// Passages with an embedding.
+    /// Passages with an embedding that searches use.
     pub embedded_passages: i64,
     /// Embedding jobs that are not finished.
     pub open_jobs: i64,
     /// Embedding jobs that were given up.
     pub dead_jobs: i64,
+    /// The model whose embeddings searches use; none before the first.
+    pub model: Option<String>,
+    /// Other models with embeddings: one that is to take over, or what is left of one that has served.
+    pub other_models: Vec<BuiltModel>,
+}
+
+/// How far passages are embedded by a model that does not serve.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct BuiltModel {
+    /// Its name and version.
+    pub model: String,
+    /// Passages with an embedding of it.
+    pub embedded_passages: i64,
 }
 
 impl IndexStatus {
@@ -167,5 +260,17 @@ impl IndexStatus {
 
 /// Counts what is indexed.
 pub async fn index_status(tx: &mut TenantTx) -> Result<IndexStatus, sqlx::Error> {
-    store::index_status(tx, EMBED_JOB).await
+    let model = store::serving_model(tx).await?;
+    let counts = store::index_counts(tx, model.as_deref(), &[EMBED_JOB, REEMBED_JOB]).await?;
+    let other_models = store::other_models(tx, model.as_deref()).await?;
+    Ok(IndexStatus {
+        articles: counts.articles,
+        embedded_articles: counts.embedded_articles,
+        passages: counts.passages,
+        embedded_passages: counts.embedded_passages,
+        open_jobs: counts.open_jobs,
+        dead_jobs: counts.dead_jobs,
+        model,
+        other_models,
+    })
 }

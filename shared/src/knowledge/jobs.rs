@@ -5,9 +5,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::queue::{Job, Queue};
+use crate::queue::{Job, Priority, Queue};
 
-/// Computes the missing embeddings of a published revision's passages.
+/// Attempts of jobs that need the embedding model: enough for three hours in which a remote one is away.
+const EMBEDDING_ATTEMPTS: u32 = 30;
+
+/// Computes the missing embeddings of a published revision's passages: by the model that serves, and by the one that is to.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EmbedArticle {
     /// The article.
@@ -20,6 +23,32 @@ impl Job for EmbedArticle {
     const NAME: &'static str = "embed_article";
     const QUEUE: Queue = Queue::Embeddings;
     const TIMEOUT: Duration = Duration::from_secs(600);
+    const MAX_ATTEMPTS: u32 = EMBEDDING_ATTEMPTS;
+
+    fn unique_key(&self) -> Option<String> {
+        Some(self.revision_id.to_string())
+    }
+}
+
+/// Computes the embeddings of a published revision's passages by another model than the one whose vectors serve. Nobody waits
+/// for one article of them, and what is published meanwhile goes first.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReembedArticle {
+    /// The article.
+    pub article_id: Uuid,
+    /// The revision whose passages are meant.
+    pub revision_id: Uuid,
+}
+
+impl Job for ReembedArticle {
+    const NAME: &'static str = "reembed_article";
+    const QUEUE: Queue = Queue::Embeddings;
+    const TIMEOUT: Duration = Duration::from_secs(600);
+    const MAX_ATTEMPTS: u32 = EMBEDDING_ATTEMPTS;
+
+    fn priority(&self) -> Priority {
+        Priority::Low
+    }
 
     fn unique_key(&self) -> Option<String> {
         Some(self.revision_id.to_string())

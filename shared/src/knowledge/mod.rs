@@ -33,10 +33,10 @@ pub mod writing;
 
 pub use article::{ArticleProperties, ArticleText, Difficulty, Status};
 pub use category_tree::{CategoryNode, CategoryPaths, Crumb, categories, category_by_slug, category_paths};
-pub use embed::{IndexStatus, index_status};
+pub use embed::{BuiltModel, IndexStatus, index_status};
 pub use jobs::{
     BulkAction, BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
-    Reindex, ReindexPart,
+    ReembedArticle, Reindex, ReindexPart,
 };
 pub use listing::{ArticleFilter, Place, Sort, SortBy, articles, articles_by_id};
 pub use locale::Locale;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     article::{ArticleProperties, ArticleText},
-    embed::IndexStatus,
+    embed::BuiltModel,
     jobs::Reindex,
 };
 use crate::db::TenantTx;
@@ -270,12 +270,12 @@ pub(super) async fn articles_with_stale_passages(tx: &mut TenantTx) -> Result<Ve
     .await
 }
 
-/// Revisions that readers see, with passages that have no embedding of this model, for which no job is open and none became
-/// a dead letter within a day.
+/// Revisions that readers see, with passages that have no embedding of this model, for which none of these jobs is open and
+/// none became a dead letter within a day.
 pub(super) async fn revisions_to_embed(
     tx: &mut TenantTx,
     model: &str,
-    job: &str,
+    jobs: &[&str],
 ) -> Result<Vec<(Uuid, Uuid)>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let rows = sqlx::query!(
@@ -284,39 +284,70 @@ pub(super) async fn revisions_to_embed(
            and not exists (select from passage_embeddings e
                            where e.tenant_id = p.tenant_id and e.passage_id = p.id and e.model = $2)
            and not exists (select from outbox o
-                           where o.tenant_id = p.tenant_id and o.job = $3 and o.unique_key = p.revision_id::text
+                           where o.tenant_id = p.tenant_id and o.job = any ($3) and o.unique_key = p.revision_id::text
                              and (o.dead_at is null or o.dead_at > now() - interval '1 day'))",
         tenant,
         model,
-        job
+        jobs as &[&str]
     )
     .fetch_all(tx.connection())
     .await?;
     Ok(rows.into_iter().map(|r| (r.article_id, r.revision_id)).collect())
 }
 
-pub(super) async fn index_status(tx: &mut TenantTx, job: &str) -> Result<IndexStatus, sqlx::Error> {
+/// What is counted of a tenant's index; see `IndexStatus`.
+pub(super) struct IndexCounts {
+    pub(super) articles: i64,
+    pub(super) embedded_articles: i64,
+    pub(super) passages: i64,
+    pub(super) embedded_passages: i64,
+    pub(super) open_jobs: i64,
+    pub(super) dead_jobs: i64,
+}
+
+pub(super) async fn index_counts(
+    tx: &mut TenantTx,
+    model: Option<&str>,
+    jobs: &[&str],
+) -> Result<IndexCounts, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
-        IndexStatus,
+        IndexCounts,
         r#"with passage as (
                select p.article_id, exists (select from passage_embeddings e
-                                            where e.tenant_id = p.tenant_id and e.passage_id = p.id) as embedded
+                                            where e.tenant_id = p.tenant_id and e.passage_id = p.id
+                                              and e.model = $3) as embedded
                from passages p where p.tenant_id = $1),
            article as (
                select a.id, coalesce(bool_and(p.embedded), false) as embedded
                from articles a left join passage p on p.article_id = a.id
-               where a.tenant_id = $1 and a.status = 'PUBLISHED' group by a.id)
+               where a.tenant_id = $1 and a.status = 'PUBLISHED' group by a.id),
+           job as (select dead_at from outbox where tenant_id = $1 and job = any ($2))
            select (select count(*) from article) as "articles!",
                   (select count(*) from article where embedded) as "embedded_articles!",
                   (select count(*) from passage) as "passages!",
                   (select count(*) from passage where embedded) as "embedded_passages!",
-                  (select count(*) from outbox where tenant_id = $1 and job = $2 and dead_at is null) as "open_jobs!",
-                  (select count(*) from outbox where tenant_id = $1 and job = $2 and dead_at is not null) as "dead_jobs!""#,
+                  (select count(*) from job where dead_at is null) as "open_jobs!",
+                  (select count(*) from job where dead_at is not null) as "dead_jobs!""#,
         tenant,
-        job
+        jobs as &[&str],
+        model
     )
     .fetch_one(tx.connection())
+    .await
+}
+
+/// The models that passages have embeddings of, but for one.
+pub(super) async fn other_models(tx: &mut TenantTx, than: Option<&str>) -> Result<Vec<BuiltModel>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_as!(
+        BuiltModel,
+        r#"select model, count(*) as "embedded_passages!" from passage_embeddings
+           where tenant_id = $1 and model is distinct from $2 group by model order by model"#,
+        tenant,
+        than
+    )
+    .fetch_all(tx.connection())
     .await
 }
 

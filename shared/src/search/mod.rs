@@ -47,7 +47,7 @@ pub use suggest::{Suggestions, TitleSuggestion, complete};
 use crate::{
     auth::Roles,
     db::{Database, TenantTx},
-    embedding::{Embedder, Embedding},
+    embedding::Embedder,
     knowledge::{self, Difficulty},
     tenancy::TenantId,
 };
@@ -285,11 +285,15 @@ impl Search {
     async fn embed(&self, query: &str, model: Option<&str>) -> Option<(String, HalfVector)> {
         let serves = |embedder: &&Arc<dyn Embedder>| model.is_none_or(|model| embedder.model().as_ref() == model);
         let Some(embedder) = self.embedders.iter().find(serves) else {
-            tracing::warn!(model, "search.semantic_arm_down: there is no such model here");
+            tracing::warn!(
+                model,
+                "search.semantic_arm_down: articles are embedded by this model, which is not configured here: name it in \
+                 EMBEDDING_PREVIOUS_PROVIDER and what belongs to it until `helpcenter index-status` says that another one serves"
+            );
             return None;
         };
-        let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed(vec![query.to_owned()])).await {
-            Ok(Ok(vectors)) => vectors.first().map(Embedding::to_half),
+        let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed_query(query.to_owned())).await {
+            Ok(Ok(vector)) => Some(vector.to_half()),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "search.semantic_arm_down");
                 None

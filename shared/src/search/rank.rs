@@ -4,8 +4,11 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     mem,
+    pin::pin,
+    time::Duration,
 };
 
+use futures::future::{Either, select};
 use pgvector::HalfVector;
 use uuid::Uuid;
 
@@ -26,6 +29,10 @@ const EXACT_FACTOR: i64 = 2_000;
 const OTHER_LANGUAGE: f64 = 0.7;
 /// How far quality can lift an article: only among those that fit about equally well.
 const PRIOR: f64 = 0.01;
+
+/// How long a search keeps its connection to PostgreSQL while it waits for its vector alone: longer than the local model takes.
+/// Then others may have it, so that a remote model that takes long does not take all connections.
+const CONNECTION_KEPT_FOR: Duration = Duration::from_millis(30);
 
 /// A candidate with what each arm measured and the fused score.
 #[derive(Debug, Clone)]
@@ -51,20 +58,23 @@ pub(super) struct Ranked {
     pub(super) embedding: Option<(String, HalfVector)>,
 }
 
+/// What the words found, and by what meaning is looked for.
+struct Arms {
+    tx: TenantTx,
+    /// The query's vector with the name of its model.
+    embedding: Option<(String, HalfVector)>,
+    keyword: Keyword,
+}
+
 impl Search {
     pub(super) async fn rank(
         &self,
-        mut tx: TenantTx,
+        tx: TenantTx,
         roles: &Roles,
         request: &SearchRequest,
         state: &State,
     ) -> Result<Ranked, sqlx::Error> {
-        let parsed = request.query.parse();
-        let (embedding, keyword) = tokio::join!(
-            self.embed(request.query.as_str(), state.model.as_deref()),
-            Keyword::search(&mut tx, roles, request, &parsed, state, &self.catalogue)
-        );
-        let mut keyword = keyword?;
+        let Arms { mut tx, embedding, mut keyword } = self.arms(tx, roles, request, state).await?;
         let near = match &embedding {
             Some((model, vector)) => {
                 // What is quoted must be there: the words decide alone which articles are candidates.
@@ -109,6 +119,39 @@ impl Search {
         let facets = facets(&candidates, &entries);
         let each_word_counts = keyword.phrase.is_some() || keyword.has_identifiers();
         Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, each_word_counts, embedding })
+    }
+
+    /// Looks for the words while the query is embedded.
+    async fn arms(
+        &self,
+        mut tx: TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        state: &State,
+    ) -> Result<Arms, sqlx::Error> {
+        let parsed = request.query.parse();
+        let mut embedding = pin!(self.embed(request.query.as_str(), state.model.as_deref()));
+        let (early, keyword) = {
+            let keyword = pin!(Keyword::search(&mut tx, roles, request, &parsed, state, &self.catalogue));
+            match select(embedding.as_mut(), keyword).await {
+                Either::Left((embedding, keyword)) => (Some(embedding), keyword.await?),
+                Either::Right((keyword, _)) => (None, keyword?),
+            }
+        };
+        let in_time = match early {
+            Some(embedding) => Some(embedding),
+            None => tokio::time::timeout(CONNECTION_KEPT_FOR, embedding.as_mut()).await.ok(),
+        };
+        let embedding = if let Some(embedding) = in_time {
+            embedding
+        } else {
+            let tenant = tx.tenant();
+            drop(tx);
+            let embedding = embedding.await;
+            tx = self.database.tenant_with_generic_plans(tenant).await?;
+            embedding
+        };
+        Ok(Arms { tx, embedding, keyword })
     }
 
     /// The articles of the 200 passages nearest to a vector of this model, of those that the caller may see and that pass the

@@ -25,8 +25,10 @@ pub fn start(
     } else {
         lines.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
+    // Whatever RUST_LOG says: this crate logs answers that it cannot read, and texts may be in them.
+    let filter = EnvFilter::try_new(&config.filter)?.add_directive("async_openai=off".parse()?);
     // Each with its own filter: which spans are exported is not for RUST_LOG to say.
-    let registry = tracing_subscriber::registry().with(lines.with_filter(EnvFilter::try_new(&config.filter)?));
+    let registry = tracing_subscriber::registry().with(lines.with_filter(filter));
     let (layer, traces) = traces::layer(service, &config.traces)?;
     registry.with(layer).try_init()?;
     metrics::tell_version();

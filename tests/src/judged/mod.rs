@@ -17,10 +17,10 @@ use anyhow::{Context as _, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use shared::{
     db::Database,
-    embedding::Embedder,
+    embedding::{Embedder, Embedders},
     knowledge::{
         EmbedArticle,
-        embed::{embed_article, reconcile},
+        embed::{embed_revision, reconcile},
         import::{self, SyncOptions},
     },
     tenancy::TenantId,
@@ -108,7 +108,7 @@ impl Collection {
             eprintln!("{name}: {} was not imported: {reason}", paths.get(path).map_or(path.as_str(), String::as_str));
         }
         // What a database that was kept has of an earlier form of the index is made anew.
-        reconcile(database, tenant, embedder.model().as_ref()).await?;
+        reconcile(database, tenant, &Embedders::only(Arc::clone(embedder))).await?;
         embed_all(database, embedder, tenant, name).await?;
 
         let mut tx = database.tenant(tenant).await?;
@@ -138,7 +138,7 @@ pub async fn embed_all(
     let mut passages = 0;
     for (done, (_, payload)) in jobs.iter().enumerate() {
         let job: EmbedArticle = serde_json::from_value(payload.clone())?;
-        passages += embed_article(database, &**embedder, tenant, &job, |_, _| ()).await?;
+        passages += embed_revision(database, &**embedder, tenant, job.revision_id, |_, _| ()).await?;
         if done % 100 == 99 {
             let rate = f64::from(u32::try_from(passages)?) / started.elapsed().as_secs_f64();
             eprintln!("{name}: {} of {} documents embedded, {rate:.0} passages/s", done + 1, jobs.len());

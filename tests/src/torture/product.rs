@@ -8,7 +8,7 @@ use shared::{
     clock::Clock,
     config::HistoryConfig,
     db::Database,
-    embedding::{DIMENSIONS, EmbedError, Embedder, Embedding, ModelId},
+    embedding::{DIMENSIONS, EmbedError, Embedder, Embedders, Embedding, ModelId},
     knowledge::{BulkChange, CountViews, EmbedArticle, ImportDocumentation, Reindex, ReindexPart, reindex, views},
     queue::{
         Job as _,
@@ -43,8 +43,8 @@ pub(super) const JOBS: &[&str] = &[
 
 /// All of the product's jobs, with a model that costs nothing.
 pub(super) fn registry(database: Database) -> Registry {
-    let embedder = Arc::new(Plain(ModelId::new("plain", "1")));
-    worker::registry(&worker::Context { database, embedder, clock: Clock::system(), history: HISTORY })
+    let embedders = Embedders::only(Arc::new(Plain(ModelId::new("plain", "1"))));
+    worker::registry(&worker::Context { database, embedders, clock: Clock::system(), history: HISTORY })
 }
 
 /// Makes vectors of which nobody asks what they mean.

@@ -60,11 +60,19 @@ fn selected(expression: &str) -> BTreeSet<String> {
     names.0
 }
 
+/// With these, programs know a remote embedding model as well, and export what they count of it. Nobody asks it anything.
+const REMOTE_MODEL: [(&str, &str); 3] = [
+    ("EMBEDDING_PREVIOUS_PROVIDER", "openai"),
+    ("EMBEDDING_PREVIOUS_BASE_URL", "http://127.0.0.1:1/v1"),
+    ("EMBEDDING_PREVIOUS_MODEL", "some-model"),
+];
+
 /// Starts the API as a program; its address.
 fn start_api(test: &Knowledge) -> (Program, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let pepper = "a pepper of at least thirty-two bytes, for tests only";
-    let variables = [("API_ADDRESS", address.as_str()), ("JWT_SECRET", JWT_SECRET), ("API_KEY_PEPPER", pepper)];
+    let mut variables = vec![("API_ADDRESS", address.as_str()), ("JWT_SECRET", JWT_SECRET), ("API_KEY_PEPPER", pepper)];
+    variables.extend(REMOTE_MODEL);
     (Program::start_with(&test.app, API, &variables), format!("http://{address}"))
 }
 
@@ -79,7 +87,7 @@ async fn exported(program: &Program) -> BTreeSet<String> {
 async fn dashboards_alerts_and_documents_name_the_metrics_that_programs_export_from_their_start() {
     let test = Knowledge::start().await;
     let api = start_api(&test).0.ready().await;
-    let worker = Program::start(&test.app, WORKER).ready().await;
+    let worker = Program::start_with(&test.app, WORKER, &REMOTE_MODEL).ready().await;
     let scheduler = Program::start(&test.app, SCHEDULER).ready().await;
     let documented = committed::documented("docs/OPERATIONS.md");
     let started = Instant::now();

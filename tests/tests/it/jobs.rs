@@ -6,7 +6,7 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 use futures::{FutureExt as _, future::BoxFuture};
 use shared::{
     config::HistoryConfig,
-    embedding::{EmbedError, Embedder, Embedding, ModelId},
+    embedding::{EmbedError, Embedder, Embedders, Embedding, ModelId},
     knowledge::{
         EmbedArticle, ReconcileEmbeddings,
         embed::{self, Reconciled},
@@ -83,8 +83,8 @@ impl Knowledge {
     }
 
     async fn reconcile(&self) -> Reconciled {
-        let model = tests::embedder().model().to_string();
-        embed::reconcile(&self.app.db.database, self.tenant, &model).await.unwrap()
+        let embedders = Embedders::only(tests::embedder());
+        embed::reconcile(&self.app.db.database, self.tenant, &embedders).await.unwrap()
     }
 
     /// Every published article has the passages of what readers see, every passage one vector of the model, and nothing is
@@ -243,7 +243,7 @@ async fn while_the_model_works(test: &Knowledge, change: impl AsyncFnOnce()) {
     let embedder = Arc::new(Hesitant { model: tests::embedder(), asked: asked.clone(), gate: gate.clone() });
     let context = worker::Context {
         database: test.app.db.database.clone(),
-        embedder,
+        embedders: Embedders::only(embedder),
         clock: test.app.clock.clone(),
         history: HistoryConfig { days: 400 },
     };

@@ -13,6 +13,7 @@ mod import_upload;
 mod jobs;
 mod lists;
 mod logs;
+mod models;
 mod openapi;
 mod processes;
 mod prune;

@@ -476,8 +476,8 @@ async fn run(app: &TestApp, name: &str, changed: &[(&str, Option<&str>)]) -> Out
     ended.unwrap_or_else(|_| panic!("{name} goes on with {changed:?}")).unwrap()
 }
 
-fn model_dir() -> std::path::PathBuf {
-    shared::config::EmbeddingConfig::from_env().unwrap().model_dir
+fn model_dir() -> String {
+    tests::optional_variable("EMBEDDING_MODEL_DIR").unwrap()
 }
 
 #[tokio::test]
@@ -503,7 +503,36 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("EMBEDDING_MODEL_DIR", None),
         ("EMBEDDING_MODEL_DIR", Some("/nowhere")),
         ("EMBEDDING_THREADS", Some("0")),
+        ("EMBEDDING_BASE_URL", Some("http://localhost:11434/v1")),
+        ("EMBEDDING_PREVIOUS_PROVIDER", Some("local")),
     ];
+    let openai = [
+        ("EMBEDDING_API_KEY", None),
+        ("EMBEDDING_API_KEY", Some("hidden key")),
+        ("EMBEDDING_BASE_URL", Some("hidden.example/v1")),
+        ("EMBEDDING_BASE_URL", Some("https://hidden:hidden@example.com/v1")),
+        ("EMBEDDING_MODEL", None),
+        ("EMBEDDING_MODEL", Some("two words")),
+        ("EMBEDDING_MODEL_VERSION", Some("two words")),
+        ("EMBEDDING_TIMEOUT_SECONDS", Some("0")),
+        ("EMBEDDING_BATCH", Some("0")),
+        ("EMBEDDING_SEND_DIMENSIONS", Some("perhaps")),
+        ("EMBEDDING_PREVIOUS_PROVIDER", Some("crystal-ball")),
+        ("EMBEDDING_PREVIOUS_MODEL", Some("all-minilm")),
+    ];
+    let with_openai = [
+        ("EMBEDDING_PROVIDER", Some("openai")),
+        ("EMBEDDING_API_KEY", Some("sk-1")),
+        ("EMBEDDING_MODEL", Some("text-embedding-3-small")),
+    ];
+    for case in openai {
+        let changed: Vec<_> = with_openai.into_iter().chain([case]).collect();
+        let output = run(&app, WORKER, &changed).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{case:?}");
+        assert!(said.contains(case.0), "{case:?} says {said}");
+        assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
+    }
     let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
     for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
         let output = run(&app, name, &[*case]).await;

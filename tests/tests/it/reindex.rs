@@ -10,8 +10,8 @@ use shared::{
     auth::Roles,
     embedding::{EmbedError, Embedder, Embedding, ModelId},
     knowledge::{
-        EmbedArticle, Reindex, ReindexPart,
-        embed::{embed_article, switch_model},
+        Reindex, ReindexPart,
+        embed::{embed_revision, switch_model},
         reindex::{self, Reindexed},
     },
     search::{Arm, Search, SearchRequest},
@@ -240,9 +240,9 @@ async fn it_can_be_cancelled_and_leaves_whole_articles_behind() {
 }
 
 /// Another model: its vectors are not comparable with the real one's.
-struct Other {
-    id: ModelId,
-    real: Arc<dyn Embedder>,
+pub(crate) struct Other {
+    pub(crate) id: ModelId,
+    pub(crate) real: Arc<dyn Embedder>,
 }
 
 impl Embedder for Other {
@@ -277,16 +277,14 @@ async fn another_model_takes_over_once_it_has_caught_up_and_the_old_one_serves_u
     };
     let before = found(both()).await;
     assert!(before.0 > 0 && before.1.is_empty(), "{before:?}");
-    let jobs: Vec<(Uuid, Uuid)> = sqlx::query_as("select id, published_revision_id from articles order by id")
+    let revisions: Vec<Uuid> = sqlx::query_scalar("select published_revision_id from articles order by id")
         .fetch_all(&mut world.app.db.owner().await)
         .await
         .unwrap();
-    for (done, (article_id, revision_id)) in jobs.into_iter().enumerate() {
+    for (done, revision_id) in revisions.into_iter().enumerate() {
         assert!(!switch_model(&database, world.tenant, "other@1").await.unwrap(), "{done} of 6 are embedded");
         assert_eq!(found(both()).await, before, "the old one serves");
-        embed_article(&database, &*other, world.tenant, &EmbedArticle { article_id, revision_id }, |_, _| ())
-            .await
-            .unwrap();
+        embed_revision(&database, &*other, world.tenant, revision_id, |_, _| ()).await.unwrap();
     }
     assert!(switch_model(&database, world.tenant, "other@1").await.unwrap());
     assert!(!switch_model(&database, world.tenant, "other@1").await.unwrap(), "once");

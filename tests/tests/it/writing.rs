@@ -8,6 +8,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::{
+    embedding::Embedders,
     knowledge::{PublishScheduled, embed},
     queue::Job,
     tenancy::TenantId,
@@ -733,8 +734,8 @@ async fn readers_of_an_article_without_a_summary_see_how_it_begins() {
     let missing = "select count(*) from revisions where excerpt is null and summary = ''";
     assert_eq!((world.count(missing).await, world.read("ferns").await.1["summary"].clone()), (2, json!("")));
     for expected in [2, 0] {
-        let model = tests::embedder().model().to_string();
-        let found = embed::reconcile(&world.app.db.database, world.acme, &model).await.unwrap();
+        let embedders = Embedders::only(tests::embedder());
+        let found = embed::reconcile(&world.app.db.database, world.acme, &embedders).await.unwrap();
         assert_eq!(found.excerpts, expected);
     }
     assert_eq!(world.read("ferns").await.1["summary"], begins);

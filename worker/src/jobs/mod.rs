@@ -7,4 +7,5 @@ pub(crate) mod import_documentation;
 pub(crate) mod prune_history;
 pub(crate) mod publish_scheduled;
 pub(crate) mod reconcile_embeddings;
+pub(crate) mod reembed_article;
 pub(crate) mod reindex;

@@ -10,7 +10,7 @@ use crate::registry::Context;
 
 pub(crate) async fn run(context: Context, job: Reindex, about: Run) -> Result<(), JobError> {
     let progress = |done, total| about.report_progress(done, total);
-    let embedder = &*context.embedder;
+    let embedder = &**context.embedders.current();
     let done =
         reindex::reindex(&context.database, embedder, about.tenant, &job, progress).await.map_err(embedding_error)?;
     if job.part.has_vectors() {

@@ -10,7 +10,7 @@ use std::{
 use pgvector::HalfVector;
 use rand::{SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use shared::{
-    embedding::Embedder,
+    embedding::{Embedder, Embedders},
     knowledge::import::{self, SyncOptions},
 };
 use sqlx::PgConnection;
@@ -32,7 +32,7 @@ pub(crate) struct Base {
     pub(crate) vectors: HashMap<String, Vec<f32>>,
     /// Queries with the grades of their documents.
     pub(crate) judged: Vec<JudgedQuery>,
-    pub(crate) model: String,
+    pub(crate) embedders: Embedders,
     sentences: Vec<String>,
 }
 
@@ -93,7 +93,13 @@ impl Base {
         let (vectors, parts) = passages(&mut owner, &relevant).await?;
         let mut sentences = sentences(&parts);
         sentences.truncate(SENTENCES);
-        Ok(Self { documents, parts, vectors, judged, model: embedder.model().to_string(), sentences })
+        let embedders = Embedders::only(Arc::clone(embedder));
+        Ok(Self { documents, parts, vectors, judged, embedders, sentences })
+    }
+
+    /// The model that the vectors are of.
+    pub(crate) fn model(&self) -> &str {
+        self.embedders.current().model().as_ref()
     }
 
     /// Distinct queries: those that were judged, and sentences of passages, in no order.

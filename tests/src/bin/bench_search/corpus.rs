@@ -98,7 +98,7 @@ impl Corpus {
             built_seconds,
             sizes,
             documents: rows.into_iter().map(|(id, collection, document)| (id, (collection, document))).collect(),
-            model: base.model.clone(),
+            model: base.model().to_owned(),
             name,
         })
     }

@@ -59,7 +59,7 @@ pub(crate) async fn fill(base: &Base, db: &TestDatabase, tenant: TenantId, size:
             number += u32::try_from(missing)?;
         }
         write(&mut owner, tenant, &articles).await?;
-        reconcile(&db.database, tenant, &base.model).await?;
+        reconcile(&db.database, tenant, &base.embedders).await?;
         sqlx::raw_sql("delete from outbox; delete from unrelayed_jobs").execute(&mut owner).await?;
         passages = usize::try_from(
             sqlx::query_scalar::<_, i64>("select count(*) from passages").fetch_one(&mut owner).await?,
@@ -154,7 +154,7 @@ async fn vectors(base: &Base, owner: &mut PgConnection, tenant: TenantId, random
              from unnest($3::uuid[], $4::halfvec[]) as t (id, vector) join passages p using (id)",
         )
         .bind(tenant.uuid())
-        .bind(&base.model)
+        .bind(base.model())
         .bind(&ids)
         .bind(&copies)
         .execute(&mut *owner)

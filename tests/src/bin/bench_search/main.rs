@@ -62,7 +62,7 @@ struct Options {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
+    let embedder = Arc::clone(embedding::from_config(&EmbeddingConfig::from_env()?)?.current());
     let base = Base::load(&options.data, &embedder).await?;
     let queries = base.queries();
     eprintln!("{} passages to recombine, {} distinct queries", base.parts.len(), queries.len());

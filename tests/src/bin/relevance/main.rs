@@ -53,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
             _ => bail!("usage: relevance DATA [--evidence FILE] [--database NAME]"),
         }
     }
-    let embedder = embedding::from_config(&EmbeddingConfig::from_env()?)?;
+    let embedder = Arc::clone(embedding::from_config(&EmbeddingConfig::from_env()?)?.current());
     let db = match kept {
         Some(name) => TestDatabase::named(&name).await,
         None => TestDatabase::create().await,
