@@ -108,9 +108,11 @@ impl Search {
         if !pinned.is_empty() && !request.has_filters() {
             let found: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
             let missing: Vec<Uuid> = pinned.iter().copied().filter(|id| !found.contains(id)).collect();
-            let pinned =
-                |article_id: &Uuid| Candidate { article_id: *article_id, evidence: Evidence::default(), score: 0.0 };
-            candidates.extend(missing.iter().map(pinned));
+            candidates.extend(missing.iter().map(|id| Candidate {
+                article_id: *id,
+                evidence: Evidence::default(),
+                score: 0.0,
+            }));
             entries.extend(self.catalogue.entries(&mut tx, state.version, missing).await?);
         }
         settle(&mut candidates, &entries, request.language.as_deref());
