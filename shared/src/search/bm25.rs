@@ -14,9 +14,7 @@ const TITLE_WEIGHT: f64 = 5.0;
 /// Sums over a tenant's searchable articles of one language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Number of articles of all languages, N: what is rare must not depend on how few articles a language has.
-    pub all_articles: i64,
-    /// Number of articles of the language.
+    /// Number of articles.
     pub articles: i64,
     /// Words in all titles.
     pub title_length: i64,
@@ -66,27 +64,49 @@ impl Document<'_> {
     }
 }
 
-/// Scores an article for terms of its language; terms of other languages do not occur in it.
-#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
-pub fn score(document: &Document<'_>, terms: &[Term], totals: &Totals) -> Score {
-    let articles = totals.articles.max(1) as f64;
-    let all_articles = totals.all_articles.max(1) as f64;
-    let relative = |length: i32, all: i64| f64::from(length) / (all as f64 / articles).max(1.0);
-    let title_length = relative(document.title_length, totals.title_length);
-    let body_length = relative(document.body_length, totals.body_length);
-    let concepts = terms.iter().map(|term| term.concept + 1).max().unwrap_or(0);
-    let mut best = vec![Score::default(); concepts];
-    for term in terms {
-        let (title, body) = document.occurrences(term.id);
-        let n = (term.article_count as f64).min(all_articles);
-        let idf = term.weight * (1.0 + (all_articles - n + 0.5) / (n + 0.5)).ln();
-        let title = normalised(title, title_length);
-        let body = normalised(body, body_length);
-        let score = &mut best[term.concept];
-        score.article = score.article.max(idf * saturated(body + TITLE_WEIGHT * title));
-        score.title = score.title.max(idf * saturated(title));
+/// The terms of a query, ready to score any number of articles.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scorer {
+    /// Number, concept, and weight times idf, by concept.
+    terms: Vec<(i32, usize, f64)>,
+}
+
+impl Scorer {
+    /// `all_articles`: how many articles there are in all languages, N; what is rare must not depend on how few a language has.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn new(terms: &[Term], all_articles: i64) -> Self {
+        let all = all_articles.max(1) as f64;
+        let ready = |term: &Term| {
+            let n = (term.article_count as f64).min(all);
+            (term.id, term.concept, term.weight * (1.0 + (all - n + 0.5) / (n + 0.5)).ln())
+        };
+        let mut terms: Vec<(i32, usize, f64)> = terms.iter().map(ready).collect();
+        terms.sort_by_key(|(_, concept, _)| *concept);
+        Self { terms }
     }
-    best.iter().fold(Score::default(), |sum, s| Score { article: sum.article + s.article, title: sum.title + s.title })
+
+    /// What the query scores in an article of the language that the totals are of; terms of other languages do not occur in it.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn score(&self, document: &Document<'_>, totals: &Totals) -> Score {
+        let articles = totals.articles.max(1) as f64;
+        let relative = |length: i32, all: i64| f64::from(length) / (all as f64 / articles).max(1.0);
+        let title_length = relative(document.title_length, totals.title_length);
+        let body_length = relative(document.body_length, totals.body_length);
+        let mut sum = Score::default();
+        for concept in self.terms.chunk_by(|a, b| a.1 == b.1) {
+            let mut best = Score::default();
+            for (id, _, idf) in concept {
+                let (title, body) = document.occurrences(*id);
+                let title = normalised(title, title_length);
+                let body = normalised(body, body_length);
+                best.article = best.article.max(idf * saturated(body + TITLE_WEIGHT * title));
+                best.title = best.title.max(idf * saturated(title));
+            }
+            sum.article += best.article;
+            sum.title += best.title;
+        }
+        sum
+    }
 }
 
 /// Occurrences as they would be in a text of average length.
@@ -102,7 +122,7 @@ fn saturated(occurrences: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const TOTALS: Totals = Totals { all_articles: 100, articles: 100, title_length: 500, body_length: 20_000 };
+    const TOTALS: Totals = Totals { articles: 100, title_length: 500, body_length: 20_000 };
 
     /// The terms 0, 1, … so often in the body.
     fn records(counts: &[u8]) -> Vec<u8> {
@@ -112,7 +132,7 @@ mod tests {
 
     fn body_score(counts: &[u8], length: i32, terms: &[Term]) -> f64 {
         let document = Document { terms: &records(counts), title_length: 0, body_length: length };
-        score(&document, terms, &TOTALS).article
+        Scorer::new(terms, 100).score(&document, &TOTALS).article
     }
 
     fn term(id: i32, article_count: i64) -> Term {
@@ -132,7 +152,8 @@ mod tests {
         let terms = [term(0, 10)];
         let both = |body_count, body_length| {
             let records = [0, 0, 0, 0, 1, body_count];
-            score(&Document { terms: &records, title_length: 5, body_length }, &terms, &TOTALS).article
+            let document = Document { terms: &records, title_length: 5, body_length };
+            Scorer::new(&terms, 100).score(&document, &TOTALS).article
         };
         let gain = |body_count, length| both(body_count, length) - body_score(&[body_count], length, &terms);
         assert!(gain(1, 100) > 2.0 * gain(20, 400));
@@ -160,7 +181,7 @@ mod tests {
     fn never_negative_nor_infinite() {
         for df in [0, 1, 50, 100, 1_000] {
             let document = Document { terms: &records(&[u8::MAX]), title_length: 0, body_length: 0 };
-            let score = score(&document, &[term(0, df)], &Totals::default());
+            let score = Scorer::new(&[term(0, df)], 0).score(&document, &Totals::default());
             assert!(score.article.is_finite() && score.article >= 0.0, "{df}: {score:?}");
         }
     }

@@ -9,11 +9,13 @@ use std::{
 use quick_cache::{Weighter, sync::Cache};
 use uuid::Uuid;
 
-use super::{bm25, store};
+use super::{bm25, store, vectors::Vectors};
 use crate::db::TenantTx;
 
-/// Most memory that is taken, in bytes; a thousand articles take one or two million.
+/// Most memory that is taken beside vectors, in bytes; a thousand articles take one or two million.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
+/// Most memory that vectors take, in bytes; a thousand articles of seven passages take five million.
+const KEPT_VECTOR_BYTES: u64 = 128 * 1024 * 1024;
 /// About how many articles these are.
 const KEPT_ARTICLES: usize = 40_000;
 /// What an article takes beside its words, in bytes, about.
@@ -26,11 +28,14 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(super) struct Catalogue {
     entries: Arc<Cache<Key, Arc<Entry>, Bytes>>,
+    vectors: Arc<Cache<VectorsKey, Arc<Vectors>, Bytes>>,
     since: Instant,
 }
 
 /// An article, the version of its tenant's index, which every change that matters raises, and in which span of [`KEPT_FOR`].
 type Key = (Uuid, i64, u64);
+/// An article and the version of its tenant's index, which says which model serves.
+type VectorsKey = (Uuid, i64);
 
 /// Articles by their ids.
 pub(super) type Entries = HashMap<Uuid, Arc<Entry>>;
@@ -85,10 +90,17 @@ impl Weighter<Key, Arc<Entry>> for Bytes {
     }
 }
 
+impl Weighter<VectorsKey, Arc<Vectors>> for Bytes {
+    fn weight(&self, _: &VectorsKey, vectors: &Arc<Vectors>) -> u64 {
+        vectors.bytes()
+    }
+}
+
 impl Catalogue {
     pub(super) fn new() -> Self {
         let entries = Arc::new(Cache::with_weighter(KEPT_ARTICLES, KEPT_BYTES, Bytes));
-        Self { entries, since: Instant::now() }
+        let vectors = Arc::new(Cache::with_weighter(KEPT_ARTICLES, KEPT_VECTOR_BYTES, Bytes));
+        Self { entries, vectors, since: Instant::now() }
     }
 
     /// What is known of these articles, in one query at most; `version` is that of the tenant's index. Those that are gone are
@@ -113,6 +125,32 @@ impl Catalogue {
                 let entry = Arc::new(entry);
                 self.entries.insert((id, version, span), Arc::clone(&entry));
                 known.insert(id, entry);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The vectors of these articles by the model that serves, in one query at most; `version` is that of the tenant's index.
+    pub(super) async fn vectors(
+        &self,
+        tx: &mut TenantTx,
+        version: i64,
+        model: &str,
+        articles: impl IntoIterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, Arc<Vectors>>, sqlx::Error> {
+        let mut known = HashMap::new();
+        let mut unknown = Vec::new();
+        for id in articles {
+            match self.vectors.get(&(id, version)) {
+                Some(vectors) => drop(known.insert(id, vectors)),
+                None => unknown.push(id),
+            }
+        }
+        if !unknown.is_empty() {
+            for (id, vectors) in store::vectors(tx, model, &unknown).await? {
+                let vectors = Arc::new(vectors);
+                self.vectors.insert((id, version), Arc::clone(&vectors));
+                known.insert(id, vectors);
             }
         }
         Ok(known)

@@ -1,6 +1,9 @@
 //! The keyword arm: which terms a query asks for, which articles have them, and how well.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+};
 
 use uuid::Uuid;
 
@@ -35,9 +38,12 @@ pub(super) struct Keyword {
     pub(super) lexemes: HashSet<String>,
     /// What articles must have just so, as a `tsquery`.
     pub(super) phrase: Option<String>,
+    /// Rarest first.
     terms: Vec<bm25::Term>,
+    scorer: bm25::Scorer,
     totals: HashMap<String, bm25::Totals>,
-    identifiers: Vec<i32>,
+    /// Error codes and the like that few articles have: numbers and stems.
+    identifiers: Vec<(i32, String)>,
 }
 
 /// How an article matches the words of a query.
@@ -95,14 +101,15 @@ impl Keyword {
         let totals = self.totals.get(&words.language).copied().unwrap_or_default();
         let document = words.document();
         Match {
-            score: bm25::score(&document, &self.terms, &totals),
-            has_identifier: self.identifiers.iter().any(|id| document.occurrences(*id) != (0, 0)),
+            score: self.scorer.score(&document, &totals),
+            has_identifier: self.identifiers.iter().any(|(id, _)| document.occurrences(*id) != (0, 0)),
         }
     }
 
-    /// Whether the query has an identifier that few articles have.
-    pub(super) fn has_identifiers(&self) -> bool {
-        !self.identifiers.is_empty()
+    /// What a passage that is shown should have before all others.
+    pub(super) fn must_have(&mut self) -> store::MustHave {
+        let identifiers = mem::take(&mut self.identifiers).into_iter().map(|(_, lexeme)| lexeme).collect();
+        store::MustHave { phrase: self.phrase.take(), identifiers }
     }
 
     fn add_terms(&mut self, rows: &[store::TermRow], parsed: &Parsed) {
@@ -132,12 +139,13 @@ impl Keyword {
             };
             let totals = self.totals.entry(row.language.clone()).or_insert_with(|| row.totals());
             if row.place.is_some() && parsed.identifiers.contains(&row.lexeme) && own_count <= rare(totals.articles) {
-                self.identifiers.push(row.id);
+                self.identifiers.push((row.id, row.lexeme.clone()));
             }
             self.lexemes.insert(row.lexeme.clone());
             self.terms.push(term);
         }
         self.terms.sort_by_key(|term| (term.article_count, term.id));
+        self.scorer = bm25::Scorer::new(&self.terms, rows.first().map_or(0, |row| row.all_articles));
     }
 
     /// All typed words together, of the language that has most of them.

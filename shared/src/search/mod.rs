@@ -20,27 +20,26 @@ mod jobs;
 mod keyword;
 pub mod prune;
 mod query;
+mod query_vector;
 mod rank;
 mod related;
 mod snippet;
 mod store;
 mod suggest;
 pub mod teach;
+mod vectors;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use catalogue::Catalogue;
 use moka::future::Cache;
-use pgvector::HalfVector;
 use uuid::Uuid;
 
 pub use jobs::PruneHistory;
 pub use query::{Query, QueryError};
+use query_vector::PendingVector;
 pub use rank::Candidate;
+use rank::Ranked;
 use store::State;
 pub use suggest::{Suggestions, TitleSuggestion, complete};
 
@@ -51,9 +50,6 @@ use crate::{
     knowledge::{self, Difficulty},
     tenancy::TenantId,
 };
-
-/// How long the model may take for a query before the keyword arm answers alone.
-const EMBED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -188,6 +184,8 @@ impl Asked {
     }
 }
 
+/// Of how many passages of a result, those nearest to the query, the one is chosen that is shown.
+const NEAREST_SHOWN: usize = 3;
 /// How long an answer holds when nothing has changed but views, votes and the time.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// How long it holds that somebody sees few passages or many.
@@ -224,13 +222,15 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
     ) -> Result<Arc<SearchOutcome>, sqlx::Error> {
+        let asked = Asked::new(tenant, roles, request.clone());
+        let kept = self.answers.get(&asked).await;
+        let early = if kept.is_none() { self.foreseen_vector(request) } else { None };
         let mut tx = self.database.tenant_with_generic_plans(tenant).await?;
         let state = store::state(&mut tx, &request.query.normalised()).await?;
-        let asked = Asked::new(tenant, roles, request.clone());
-        if let Some((_, outcome)) = self.answers.get(&asked).await.filter(|(known, _)| *known == state.version) {
+        if let Some((_, outcome)) = kept.filter(|(known, _)| *known == state.version) {
             return Ok(outcome);
         }
-        let outcome = Arc::new(self.answer(tx, roles, request, &state).await?);
+        let outcome = Arc::new(self.answer(tx, roles, request, &state, early).await?);
         // What half of search answered is not worth keeping.
         if outcome.degraded.is_empty() {
             self.answers.insert(asked, (state.version, Arc::clone(&outcome))).await;
@@ -244,16 +244,23 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
         state: &State,
+        early: Option<PendingVector>,
     ) -> Result<SearchOutcome, sqlx::Error> {
-        let mut ranked = self.rank(tx, roles, request, state).await?;
-        let tx = &mut ranked.tx;
+        let vector = self.vector(early, request, state);
+        let (mut tx, ranked) = self.rank(tx, roles, request, state, vector).await?;
+        let tx = &mut tx;
         let page = &ranked.candidates[..ranked.candidates.len().min(request.limit)];
         let ids: Vec<Uuid> = page.iter().map(|candidate| candidate.article_id).collect();
         let lexemes: Vec<String> = ranked.lexemes.iter().cloned().collect();
-        let query = ranked.embedding.as_ref().map(|(model, vector)| (model.as_str(), vector));
-        let rows = store::hits(tx, roles, &ids, &lexemes, query, ranked.each_word_counts).await?;
+        // A passage with an error code or a phrase may be far from what the question means.
+        let looked_at = if ranked.must_have.is_nothing() { NEAREST_SHOWN } else { usize::MAX };
+        let near: Vec<store::Near> = match &ranked.meaning {
+            Some(meaning) => ids.iter().flat_map(|id| meaning.nearest_passages(*id, looked_at)).collect(),
+            None => Vec::new(),
+        };
+        let rows = store::hits(tx, roles, &ids, &near, &lexemes, &ranked.must_have).await?;
         let mut rows: HashMap<Uuid, store::HitRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked.lexemes))).collect();
+        let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked))).collect();
         let suggestions =
             if state.has_refinements { suggest::related(tx, roles, &request.query).await? } else { Vec::new() };
         let no_word_matches = !ranked.candidates.iter().any(|candidate| candidate.evidence.by_keyword);
@@ -264,7 +271,7 @@ impl Search {
             facets: ranked.facets,
             suggestions,
             did_you_mean,
-            degraded: if ranked.embedding.is_none() { vec![Arm::Semantic] } else { Vec::new() },
+            degraded: if ranked.meaning.is_none() { vec![Arm::Semantic] } else { Vec::new() },
         })
     }
 
@@ -277,42 +284,43 @@ impl Search {
     ) -> Result<Vec<Candidate>, sqlx::Error> {
         let mut tx = self.database.tenant_with_generic_plans(tenant).await?;
         let state = store::state(&mut tx, &request.query.normalised()).await?;
-        Ok(self.rank(tx, roles, request, &state).await?.candidates)
+        let vector = self.vector(None, request, &state);
+        Ok(self.rank(tx, roles, request, &state, vector).await?.1.candidates)
     }
 
-    /// The query's vector with the name of its model: of the one that serves, or of the first where none does yet. `None`, when
-    /// the model is not available in time.
-    async fn embed(&self, query: &str, model: Option<&str>) -> Option<(String, HalfVector)> {
+    /// Begins to embed a query before anything is known of the tenant, where there is only one model that may serve: a
+    /// connection and the first answer of PostgreSQL take as long as a tenth of it.
+    fn foreseen_vector(&self, request: &SearchRequest) -> Option<PendingVector> {
+        match self.embedders.as_slice() {
+            [embedder] => Some(PendingVector::start(embedder, request.query.as_str())),
+            _ => None,
+        }
+    }
+
+    /// Embeds a query by the model that serves, or by the first where none does yet, if it was not begun early.
+    fn vector(&self, early: Option<PendingVector>, request: &SearchRequest, state: &State) -> Option<PendingVector> {
+        let model = state.model.as_deref();
+        if let Some(early) = early.filter(|vector| vector.serves(model)) {
+            return Some(early);
+        }
         let serves = |embedder: &&Arc<dyn Embedder>| model.is_none_or(|model| embedder.model().as_ref() == model);
-        let Some(embedder) = self.embedders.iter().find(serves) else {
+        let embedder = self.embedders.iter().find(serves);
+        if embedder.is_none() {
             tracing::warn!(
                 model,
                 "search.semantic_arm_down: articles are embedded by this model, which is not configured here: name it in \
                  EMBEDDING_PREVIOUS_PROVIDER and what belongs to it until `helpcenter index-status` says that another one serves"
             );
-            return None;
-        };
-        let embedded = match tokio::time::timeout(EMBED_TIMEOUT, embedder.embed_query(query.to_owned())).await {
-            Ok(Ok(vector)) => Some(vector.to_half()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "search.semantic_arm_down");
-                None
-            }
-            Err(_) => {
-                let timeout_ms = EMBED_TIMEOUT.as_millis();
-                tracing::warn!(timeout_ms, "search.semantic_arm_down: the model took too long");
-                None
-            }
-        };
-        embedded.map(|vector| (embedder.model().to_string(), vector))
+        }
+        embedder.map(|embedder| PendingVector::start(embedder, request.query.as_str()))
     }
 }
 
-fn hit(candidate: &Candidate, row: store::HitRow, lexemes: &HashSet<String>) -> Hit {
+fn hit(candidate: &Candidate, row: store::HitRow, ranked: &Ranked) -> Hit {
     let matched = [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
     let text = row.passage.as_deref().unwrap_or(&row.summary);
     Hit {
-        snippet: snippet::snippet(text, lexemes, &row.locale),
+        snippet: snippet::snippet(text, &ranked.lexemes, &ranked.must_have.identifiers, &row.locale),
         id: row.id,
         slug: row.slug,
         title: row.title,

@@ -4,11 +4,9 @@ use std::{
     collections::{HashMap, HashSet},
     hash::Hash,
     mem,
-    pin::pin,
     time::Duration,
 };
 
-use futures::future::{Either, select};
 use pgvector::HalfVector;
 use uuid::Uuid;
 
@@ -18,7 +16,8 @@ use super::{
     fusion::{self, Evidence, Similarity},
     keyword::{COMPARED, Keyword},
     query::Query,
-    store::{self, Nearby, SimilarityRow, State},
+    query_vector::{PendingVector, QueryVector},
+    store::{self, MustHave, Near, State},
 };
 use crate::{auth::Roles, db::TenantTx};
 
@@ -47,53 +46,51 @@ pub struct Candidate {
 
 /// Candidates in their order, and what is needed to show them.
 pub(super) struct Ranked {
-    pub(super) tx: TenantTx,
     /// Best first.
     pub(super) candidates: Vec<Candidate>,
     pub(super) facets: Facets,
     pub(super) lexemes: HashSet<String>,
-    /// The query has a phrase or an identifier that articles have.
-    pub(super) each_word_counts: bool,
-    /// The query's vector with the name of its model.
-    pub(super) embedding: Option<(String, HalfVector)>,
+    pub(super) must_have: MustHave,
+    /// `None`: the model was not available.
+    pub(super) meaning: Option<Meaning>,
 }
 
 /// What the words found, and by what meaning is looked for.
 struct Arms {
     tx: TenantTx,
-    /// The query's vector with the name of its model.
-    embedding: Option<(String, HalfVector)>,
+    query: Option<QueryVector>,
     keyword: Keyword,
 }
 
+/// What the semantic arm measured of each candidate: the cosine similarities of the query with its passages, by ordinal; 0 is
+/// the title.
+pub(super) struct Meaning {
+    similarities: HashMap<Uuid, Vec<(i32, f64)>>,
+    nearest: HashSet<Uuid>,
+}
+
 impl Search {
+    /// Ranks what a query finds. While it waits for a model that takes long it gives its transaction up, and returns another.
     pub(super) async fn rank(
         &self,
         tx: TenantTx,
         roles: &Roles,
         request: &SearchRequest,
         state: &State,
-    ) -> Result<Ranked, sqlx::Error> {
-        let Arms { mut tx, embedding, mut keyword } = self.arms(tx, roles, request, state).await?;
-        let near = match &embedding {
-            Some((model, vector)) => {
-                // What is quoted must be there: the words decide alone which articles are candidates.
-                let is_wanted = keyword.phrase.is_none();
-                let is_exact = self.sees_few(&mut tx, roles, request).await?;
-                let nearby = Nearby { model, vector, is_wanted, is_exact };
-                let compared = &keyword.found[..keyword.found.len().min(COMPARED)];
-                store::semantic_candidates(&mut tx, roles, request, &nearby, compared).await?
-            }
-            None => Vec::new(),
+        vector: Option<PendingVector>,
+    ) -> Result<(TenantTx, Ranked), sqlx::Error> {
+        let Arms { mut tx, query, mut keyword } = self.arms(tx, roles, request, state, vector).await?;
+        let meaning = match &query {
+            Some(query) => Some(self.meaning(&mut tx, roles, request, state, query, &keyword).await?),
+            None => None,
         };
-        let mut entries = mem::take(&mut keyword.entries);
-        let unknown: Vec<Uuid> = near.iter().map(|row| row.article_id).filter(|id| !entries.contains_key(id)).collect();
-        entries.extend(self.catalogue.entries(&mut tx, state.version, unknown).await?);
-        let mut evidence: HashMap<Uuid, Evidence> =
-            near.iter().map(|row| (row.article_id, similarity_of(row))).collect();
+        let mut evidence = meaning.as_ref().map(Meaning::evidence).unwrap_or_default();
         for id in &keyword.found {
             evidence.entry(*id).or_default().by_keyword = true;
         }
+        let mut entries = mem::take(&mut keyword.entries);
+        let unknown: Vec<Uuid> = evidence.keys().copied().filter(|id| !entries.contains_key(id)).collect();
+        entries.extend(self.catalogue.entries(&mut tx, state.version, unknown).await?);
         for (id, evidence) in &mut evidence {
             if let Some(words) = entries.get(id).and_then(|entry| entry.words.as_ref()) {
                 let found = keyword.judge(words);
@@ -101,26 +98,21 @@ impl Search {
             }
         }
         let fused = fusion::fuse(evidence.into_iter().collect(), &fusion::Weights::default());
-        let mut candidates: Vec<Candidate> =
-            fused.into_iter().map(|(article_id, evidence, score)| Candidate { article_id, evidence, score }).collect();
+        let candidate = |(article_id, evidence, score)| Candidate { article_id, evidence, score };
+        let mut candidates: Vec<Candidate> = fused.into_iter().map(candidate).collect();
         let pinned =
             if state.has_pins { store::pins(&mut tx, roles, &request.query.normalised()).await? } else { Vec::new() };
         if !pinned.is_empty() && !request.has_filters() {
             let found: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.article_id).collect();
             let missing: Vec<Uuid> = pinned.iter().copied().filter(|id| !found.contains(id)).collect();
-            candidates.extend(missing.iter().map(|id| Candidate {
-                article_id: *id,
-                evidence: Evidence::default(),
-                score: 0.0,
-            }));
+            candidates.extend(missing.iter().map(|id| candidate((*id, Evidence::default(), 0.0))));
             entries.extend(self.catalogue.entries(&mut tx, state.version, missing).await?);
         }
         settle(&mut candidates, &entries, request.language.as_deref());
         // A stable sort: the others keep their order.
         candidates.sort_by_key(|c| pinned.iter().position(|id| *id == c.article_id).unwrap_or(usize::MAX));
         let facets = facets(&candidates, &entries);
-        let each_word_counts = keyword.phrase.is_some() || keyword.has_identifiers();
-        Ok(Ranked { tx, candidates, facets, lexemes: keyword.lexemes, each_word_counts, embedding })
+        Ok((tx, Ranked { candidates, facets, must_have: keyword.must_have(), lexemes: keyword.lexemes, meaning }))
     }
 
     /// Looks for the words while the query is embedded.
@@ -130,34 +122,48 @@ impl Search {
         roles: &Roles,
         request: &SearchRequest,
         state: &State,
+        vector: Option<PendingVector>,
     ) -> Result<Arms, sqlx::Error> {
         let parsed = request.query.parse();
-        let mut embedding = pin!(self.embed(request.query.as_str(), state.model.as_deref()));
-        let (early, keyword) = {
-            let keyword = pin!(Keyword::search(&mut tx, roles, request, &parsed, state, &self.catalogue));
-            match select(embedding.as_mut(), keyword).await {
-                Either::Left((embedding, keyword)) => (Some(embedding), keyword.await?),
-                Either::Right((keyword, _)) => (None, keyword?),
-            }
-        };
-        let in_time = match early {
-            Some(embedding) => Some(embedding),
-            None => tokio::time::timeout(CONNECTION_KEPT_FOR, embedding.as_mut()).await.ok(),
-        };
-        let embedding = if let Some(embedding) = in_time {
-            embedding
+        let keyword = Keyword::search(&mut tx, roles, request, &parsed, state, &self.catalogue).await?;
+        let Some(mut vector) = vector else { return Ok(Arms { tx, query: None, keyword }) };
+        let query = if let Ok(query) = tokio::time::timeout(CONNECTION_KEPT_FOR, vector.wait()).await {
+            query
         } else {
             let tenant = tx.tenant();
             drop(tx);
-            let embedding = embedding.await;
+            let query = vector.wait().await;
             tx = self.database.tenant_with_generic_plans(tenant).await?;
-            embedding
+            query
         };
-        Ok(Arms { tx, embedding, keyword })
+        Ok(Arms { tx, query, keyword })
+    }
+
+    /// Compares what is near with the query, and the best that the words found.
+    async fn meaning(
+        &self,
+        tx: &mut TenantTx,
+        roles: &Roles,
+        request: &SearchRequest,
+        state: &State,
+        query: &QueryVector,
+        keyword: &Keyword,
+    ) -> Result<Meaning, sqlx::Error> {
+        // What is quoted must be there: the words decide alone which articles are candidates.
+        let nearest: HashSet<Uuid> = if keyword.phrase.is_some() {
+            HashSet::new()
+        } else {
+            self.nearest(tx, roles, request, &query.model, &query.vector.to_half()).await?.into_iter().collect()
+        };
+        let best = keyword.found.iter().take(COMPARED).filter(|id| !nearest.contains(id));
+        let compared = best.chain(&nearest).copied();
+        let vectors = self.catalogue.vectors(tx, state.version, &query.model, compared).await?;
+        let similarities = vectors.iter().map(|(id, vectors)| (*id, vectors.similarities(&query.vector))).collect();
+        Ok(Meaning { similarities, nearest })
     }
 
     /// The articles of the 200 passages nearest to a vector of this model, of those that the caller may see and that pass the
-    /// filters of the request; in no order.
+    /// filters of the request; one for each passage, in no order.
     pub async fn nearest(
         &self,
         tx: &mut TenantTx,
@@ -167,9 +173,7 @@ impl Search {
         vector: &HalfVector,
     ) -> Result<Vec<Uuid>, sqlx::Error> {
         let is_exact = self.sees_few(tx, roles, request).await?;
-        let nearby = Nearby { model, vector, is_wanted: true, is_exact };
-        let near = store::semantic_candidates(tx, roles, request, &nearby, &[]).await?;
-        Ok(near.into_iter().map(|row| row.article_id).collect())
+        store::semantic_candidates(tx, roles, request, model, vector, is_exact).await
     }
 
     /// Whether the caller sees so few passages that all of them are compared, as far as it is known: it changes how they are
@@ -187,11 +191,33 @@ impl Search {
     }
 }
 
-/// What the semantic arm measured of an article.
-fn similarity_of(row: &SimilarityRow) -> Evidence {
-    // While an article is half embedded, one stands in for the other.
-    let similarity = row.body.or(row.title).map(|body| Similarity { body, title: row.title.unwrap_or(body) });
-    Evidence { similarity, by_meaning: row.is_nearest, ..Evidence::default() }
+impl Meaning {
+    fn evidence(&self) -> HashMap<Uuid, Evidence> {
+        let measured = self.similarities.iter().filter(|(_, similarities)| !similarities.is_empty());
+        let evidence = measured.map(|(id, similarities)| {
+            let title = similarities.iter().find(|(ordinal, _)| *ordinal == 0).map(|(_, similarity)| *similarity);
+            let passages = similarities.iter().filter(|(ordinal, _)| *ordinal > 0).map(|(_, similarity)| *similarity);
+            // While an article is half embedded, one stands in for the other.
+            let body = passages.max_by(f64::total_cmp).or(title);
+            let similarity = body.map(|body| Similarity { body, title: title.unwrap_or(body) });
+            (*id, Evidence { similarity, by_meaning: self.nearest.contains(id), ..Evidence::default() })
+        });
+        evidence.collect()
+    }
+
+    /// The passages of an article that are nearest to the query, at most so many, the nearest first.
+    pub(super) fn nearest_passages(&self, article: Uuid, limit: usize) -> impl Iterator<Item = Near> {
+        let mut near: Vec<(i32, f64)> = self
+            .similarities
+            .get(&article)
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|(ordinal, _)| *ordinal > 0)
+            .collect();
+        near.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+        near.into_iter().take(limit).map(move |(ordinal, similarity)| Near { article_id: article, ordinal, similarity })
+    }
 }
 
 /// Puts candidates in their final order: quality among near-ties, the asker's language before others, and of several

@@ -16,12 +16,13 @@ const MAX_CHARACTERS: usize = 320;
 const PIECE: usize = 40;
 
 /// The part of a text with most of the lexemes, as HTML in which only `<mark>` is markup: one line, every mark closed.
-/// `lexemes`: stems as the index has them; `locale`: the language of the text, which says how its words are stemmed.
-pub(super) fn snippet(text: &str, lexemes: &HashSet<String>, locale: &str) -> String {
+/// `lexemes`: stems as the index has them, of which each of `identifiers` counts more than all others; `locale`: the language of
+/// the text, which says how its words are stemmed.
+pub(super) fn snippet(text: &str, lexemes: &HashSet<String>, identifiers: &[String], locale: &str) -> String {
     let stemmer = stemmer(locale);
     let chunks: Vec<Chunk<'_>> =
         text.split_whitespace().flat_map(pieces).map(|piece| Chunk::of(piece, lexemes, stemmer.as_ref())).collect();
-    let window = best_window(&chunks);
+    let window = best_window(&chunks, identifiers);
     let mut html = String::with_capacity(512);
     if window.start > 0 {
         html.push_str("… ");
@@ -163,15 +164,16 @@ fn stemmer(locale: &str) -> Option<Stemmer> {
     Some(Stemmer::create(algorithm))
 }
 
-/// The stretch of [`LENGTH`] chunks with most different lexemes, the first of those that have as many, beginning a little
-/// before its first hit.
-fn best_window(chunks: &[Chunk<'_>]) -> Range<usize> {
+/// The stretch of [`LENGTH`] chunks with most identifiers, then with most different lexemes, the first of those that have as
+/// many, beginning a little before its first hit.
+fn best_window(chunks: &[Chunk<'_>], identifiers: &[String]) -> Range<usize> {
     let mut best = (0, 0);
     for (start, _) in chunks.iter().enumerate().filter(|(_, chunk)| chunk.lexeme.is_some()) {
         let end = chunks.len().min(start + LENGTH - LEAD);
         let different: HashSet<&String> = chunks[start..end].iter().filter_map(|chunk| chunk.lexeme.as_ref()).collect();
-        if different.len() > best.0 {
-            best = (different.len(), start);
+        let worth = different.iter().map(|lexeme| if identifiers.contains(lexeme) { LENGTH } else { 1 }).sum();
+        if worth > best.0 {
+            best = (worth, start);
         }
     }
     let earliest = best.1.saturating_sub(LEAD);
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str, lexemes: &[&str], locale: &str) -> String {
-        snippet(text, &lexemes.iter().map(|l| (*l).to_owned()).collect(), locale)
+        snippet(text, &lexemes.iter().map(|l| (*l).to_owned()).collect(), &[], locale)
     }
 
     #[test]
@@ -226,6 +228,14 @@ mod tests {
         let found = of(&text, &["reset", "password"], "en");
         assert!(found.starts_with("… <mark>Reset</mark> the <mark>password</mark> here"), "{found}");
         assert!(found.ends_with(" …"), "{found}");
+    }
+
+    #[test]
+    fn an_identifier_is_shown_rather_than_many_words() {
+        let text = format!("Reset the password here {}End. The code is E-4711.", "word ".repeat(60));
+        let lexemes = ["reset", "password", "e4711"].map(str::to_owned);
+        let found = snippet(&text, &lexemes.iter().cloned().collect(), &lexemes[2..], "en");
+        assert!(found.ends_with("<mark>E-4711</mark>."), "{found}");
     }
 
     #[test]

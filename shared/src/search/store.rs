@@ -1,5 +1,8 @@
 //! The SQL of search. Every candidate comes out of a function that applies tenant, visibility and filters itself.
 
+use std::collections::HashMap;
+
+use futures::TryStreamExt as _;
 use pgvector::HalfVector;
 use uuid::Uuid;
 
@@ -7,13 +10,12 @@ use super::{
     SearchRequest, bm25,
     catalogue::{Entry, Facts, Words},
     query::MAX_TERMS,
+    vectors::Vectors,
 };
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
 /// Most candidates of each way of the keyword arm, before they are scored: all, unless a single word matches more.
 const KEYWORD_CANDIDATES: i32 = 400;
-/// Of how many passages of a result, those nearest to the query, the one is chosen that is shown.
-const NEAREST_SHOWN: i64 = 3;
 /// Most words that a beginning is completed to.
 const COMPLETIONS: i64 = 20;
 
@@ -32,7 +34,7 @@ pub(super) struct TermRow {
     /// It begins like the last word of the query.
     pub(super) is_completion: bool,
     /// How many articles there are in all languages, …
-    all_articles: i64,
+    pub(super) all_articles: i64,
     /// … how many of this language, and how many words in their titles and bodies.
     articles: i64,
     title_length: i64,
@@ -42,12 +44,7 @@ pub(super) struct TermRow {
 impl TermRow {
     /// The sums over the articles of its language.
     pub(super) fn totals(&self) -> bm25::Totals {
-        bm25::Totals {
-            all_articles: self.all_articles,
-            articles: self.articles,
-            title_length: self.title_length,
-            body_length: self.body_length,
-        }
+        bm25::Totals { articles: self.articles, title_length: self.title_length, body_length: self.body_length }
     }
 }
 
@@ -194,52 +191,51 @@ pub(super) async fn passage_counts(
     Ok((counts.visible, counts.all))
 }
 
-/// What is near a query, and how to look for it.
-pub(super) struct Nearby<'a> {
-    pub(super) model: &'a str,
-    pub(super) vector: &'a HalfVector,
-    /// Whether the nearest passages are looked for, and not only `others` compared.
-    pub(super) is_wanted: bool,
-    /// By comparing all visible passages, and not through the index.
-    pub(super) is_exact: bool,
-}
-
-/// How near an article is to a query.
-pub(super) struct SimilarityRow {
-    pub(super) article_id: Uuid,
-    /// One of its passages is among the nearest.
-    pub(super) is_nearest: bool,
-    /// Cosine similarity of the nearest passage. `None`: none has a vector.
-    pub(super) body: Option<f64>,
-    /// Cosine similarity of the title. `None`: it has no vector.
-    pub(super) title: Option<f64>,
-}
-
-/// Visible articles near the query, and `others`, which another arm found, with their similarities.
+/// The articles of the passages that are nearest to a vector of this model, one for each, of those that the caller may see and
+/// that pass the filters. `is_exact`: by comparing all visible passages, and not through the index.
 pub(super) async fn semantic_candidates(
     tx: &mut TenantTx,
     roles: &Roles,
     request: &SearchRequest,
-    nearby: &Nearby<'_>,
-    others: &[Uuid],
-) -> Result<Vec<SimilarityRow>, sqlx::Error> {
-    sqlx::query_as!(
-        SimilarityRow,
-        r#"select article_id as "article_id!", is_nearest as "is_nearest!", body, title
-           from search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
+    model: &str,
+    vector: &HalfVector,
+    is_exact: bool,
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8) as "id!""#,
         roles.as_slice(),
-        nearby.model,
-        nearby.vector as &HalfVector,
+        model,
+        vector as &HalfVector,
         request.categories.as_deref(),
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
-        nearby.is_wanted,
-        nearby.is_exact,
-        others
+        is_exact
     )
     .fetch_all(tx.connection())
     .await
+}
+
+/// The vectors of articles by a model; none for those that have none.
+pub(super) async fn vectors(
+    tx: &mut TenantTx,
+    model: &str,
+    articles: &[Uuid],
+) -> Result<HashMap<Uuid, Vectors>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let mut rows = sqlx::query!(
+        r#"select article_id, ordinal, embedding as "embedding: HalfVector" from passage_embeddings
+           where tenant_id = $1 and article_id = any ($2) and model = $3"#,
+        tenant,
+        articles,
+        model
+    )
+    .fetch(tx.connection());
+    let mut vectors: HashMap<Uuid, Vectors> = articles.iter().map(|id| (*id, Vectors::default())).collect();
+    while let Some(row) = rows.try_next().await? {
+        vectors.entry(row.article_id).or_default().push(row.ordinal, &row.embedding);
+    }
+    Ok(vectors)
 }
 
 /// What is known of articles beside their text.
@@ -296,48 +292,80 @@ pub(super) struct HitRow {
     pub(super) anchor: Option<String>,
 }
 
-/// Visible articles of these, each with the passage that fits best by meaning and words, of the [`NEAREST_SHOWN`] nearest or, with
-/// `each_word_counts`, of all: the one that has an error code or a phrase may be far from the question.
+/// What a passage that is shown should have before all others.
+#[derive(Debug, Default)]
+pub(super) struct MustHave {
+    /// What was quoted, as a `tsquery`.
+    pub(super) phrase: Option<String>,
+    /// The stems of error codes and the like.
+    pub(super) identifiers: Vec<String>,
+}
+
+impl MustHave {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.phrase.is_none() && self.identifiers.is_empty()
+    }
+}
+
+/// How near a passage is to the query.
+pub(super) struct Near {
+    pub(super) article_id: Uuid,
+    pub(super) ordinal: i32,
+    /// Cosine similarity.
+    pub(super) similarity: f64,
+}
+
+/// Visible articles of these, each with the passage that fits best, of those that are near or, where an article has none, of all:
+/// one that has what it must have, then the best by meaning and words.
 pub(super) async fn hits(
     tx: &mut TenantTx,
     roles: &Roles,
     articles: &[Uuid],
+    near: &[Near],
     lexemes: &[String],
-    query: Option<(&str, &HalfVector)>,
-    each_word_counts: bool,
+    must_have: &MustHave,
 ) -> Result<Vec<HitRow>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let (model, vector) = query.unzip();
-    let looked_at = if each_word_counts { None } else { Some(NEAREST_SHOWN) };
+    let near_articles: Vec<Uuid> = near.iter().map(|near| near.article_id).collect();
+    let ordinals: Vec<i32> = near.iter().map(|near| near.ordinal).collect();
+    let similarities: Vec<f64> = near.iter().map(|near| near.similarity).collect();
     sqlx::query_as!(
         HitRow,
-        r#"with marked (query) as materialized (select any_lexeme($3)) -- once, and not for each passage
+        r#"with asked (words, must_have) as materialized ( -- once, and not for each passage
+               select any_lexeme($3), coalesce($4::text::tsquery, ''::tsquery) || coalesce(any_lexeme($5), ''::tsquery)),
+           near as materialized (
+               select * from unnest($6::uuid[], $7::integer[], $8::float8[]) as near (article_id, ordinal, similarity))
            select a.id, a.slug, r.title, r.shown_summary as summary, a.locale, a.category_id, a.difficulty, a.view_count, a.helpful_count,
-                  a.not_helpful_count, coalesce(near.body, worded.body) as passage, coalesce(near.anchor, worded.anchor) as anchor
-           from marked
+                  a.not_helpful_count, passage.body as "passage?", passage.anchor as "anchor?"
+           from asked
            cross join unnest($2::uuid[]) as wanted (id)
            join articles a on a.tenant_id = $1 and a.id = wanted.id
            join revisions r on r.tenant_id = $1 and r.id = a.published_revision_id
            left join lateral (
-               select p.anchor, p.body
-               from (select e.passage_id, e.embedding <=> $4 as distance from passage_embeddings e
-                     where e.tenant_id = $1 and e.article_id = wanted.id and e.ordinal > 0 and e.model = $5
-                     order by distance limit $6) nearest
-               join passages p on p.tenant_id = $1 and p.id = nearest.passage_id
-               order by 1 - nearest.distance + coalesce(ts_rank(p.tsv, marked.query, 32), 0) desc, p.ordinal
-               limit 1) near on true
-           left join lateral (
-               select p.anchor, p.body from passages p
-               where near.body is null and p.tenant_id = $1 and p.article_id = wanted.id and p.ordinal > 0
-               order by coalesce(ts_rank(p.tsv, marked.query, 32), 0) desc, p.ordinal
-               limit 1) worded on true
-           where article_is_visible(a.status, a.target_roles, $7)"#,
+               (select p.anchor, p.body
+                from near
+                join passages p on p.tenant_id = $1 and p.article_id = near.article_id and p.ordinal = near.ordinal
+                where near.article_id = wanted.id
+                order by p.tsv @@ asked.must_have desc,
+                         near.similarity + coalesce(ts_rank(p.tsv, asked.words, 32), 0) desc, p.ordinal
+                limit 1)
+               union all
+               (select p.anchor, p.body
+                from passages p
+                where p.tenant_id = $1 and p.article_id = wanted.id and p.ordinal > 0
+                  and not exists (select from near where near.article_id = wanted.id)
+                order by p.tsv @@ asked.must_have desc, coalesce(ts_rank(p.tsv, asked.words, 32), 0) desc, p.ordinal
+                limit 1)
+               limit 1) passage on true
+           where article_is_visible(a.status, a.target_roles, $9)"#,
         tenant,
         articles,
         lexemes,
-        vector as Option<&HalfVector>,
-        model,
-        looked_at,
+        must_have.phrase.as_deref(),
+        &must_have.identifiers,
+        &near_articles,
+        &ordinals,
+        &similarities,
         roles.as_slice()
     )
     .fetch_all(tx.connection())

@@ -114,6 +114,32 @@ async fn snippets_are_highlighted_and_safe() {
 }
 
 #[tokio::test]
+async fn the_passage_that_is_shown_has_the_error_code_or_what_is_quoted() {
+    let app = TestApp::start().await;
+    let tenant = app.db.tenant("library").await.id;
+    let about = "Your payment was declined because the bank refused the card. When a card payment is declined, ask the bank why \
+                 the payment was refused and try the declined card again. A declined payment is not charged to your card. ";
+    let elsewhere = "The service writes one line for each request into its log. Lines with PAY-4711 stand for what was left over \
+                     at night, and lines that end in left for the morning run are looked at by somebody else entirely. ";
+    let text =
+        format!("## Declined\n\n{}\n\n## Log\n\n{}\n\n## Again\n\n{}", about.repeat(3), elsewhere, about.repeat(3));
+    fixture::import(&app.db, tenant, &Folder::of(&[("a.md", &article("Payments", &text))])).await;
+    app.run_jobs().await;
+    let token = app.token("library", &[]);
+    let shown = async |query: &str| {
+        let found = search(&app, &token, json!({ "query": query })).await;
+        found["results"][0]["snippet"].as_str().unwrap().to_owned()
+    };
+    let question = "why was my card payment declined by the bank";
+    let snippet = shown(question).await;
+    assert!(!snippet.contains("PAY-4711"), "{snippet}");
+    let snippet = shown(&format!("{question} PAY-4711")).await;
+    assert!(snippet.contains("<mark>PAY-4711</mark>"), "{snippet}");
+    let snippet = shown("\"left for the morning run\" card payment declined").await;
+    assert!(snippet.contains("<mark>morning</mark> <mark>run</mark>"), "{snippet}");
+}
+
+#[tokio::test]
 async fn filters_apply_before_the_limit() {
     let (app, token) = start().await;
     let all = search(&app, &token, json!({ "query": "account invoice password data" })).await;
@@ -190,9 +216,9 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
         async move {
             let mut tx = app.db.database.tenant(app.db.tenant("library").await.id).await.unwrap();
             let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
-                "select article_id from search_semantic_candidates('{}', (select min(model) from passage_embeddings),
+                "select distinct search_semantic_candidates('{}', (select min(model) from passage_embeddings),
                      (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
-                      where p.body like 'We return%'), null, null, null, null, true, $1, '{}') order by article_id",
+                      where p.body like 'We return%'), null, null, null, null, $1) as article_id order by article_id",
             )
             .bind(exact)
             .fetch_all(tx.connection())

@@ -119,7 +119,7 @@ const RULES: &[Rule] = &[
                         'outbox_troubles()',
                         'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint,text)',
                         'search_keyword_candidates(text[],integer[],integer[],boolean,tsquery,uuid[],text[],text,text,integer)',
-                        'search_semantic_candidates(text[],text,halfvec,uuid[],text[],text,text,boolean,boolean,uuid[])',
+                        'search_semantic_candidates(text[],text,halfvec,uuid[],text[],text,text,boolean)',
                         'search_title_candidates(text[],integer[],integer[],integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
                       on existing = listed
@@ -701,12 +701,10 @@ async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only()
         "select search_keyword_candidates(
              '{}', (select array_agg(id) from search_terms), null, false, null, null, null, null, null, 10)",
         "select search_title_candidates('{}', '{}', (select array_agg(id) from search_terms), 10)",
-        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-             null, null, null, null, true, true, '{}')",
-        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-             null, null, null, null, true, false, '{}')",
-        "select article_id from search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-             null, null, null, null, false, false, (select array_agg(id) from articles))",
+        "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
+             null, null, null, null, true)",
+        "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
+             null, null, null, null, false)",
     ];
     for call in calls {
         for tenant in &tenants {
@@ -956,9 +954,8 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
         .execute(tx.connection())
         .await
         .unwrap();
-    let wanted = format!(
-        "select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, true, false, '{{}}')"
-    );
+    let wanted =
+        format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, false)");
     let found = sqlx::query(AssertSqlSafe(wanted)).fetch_all(tx.connection()).await.unwrap();
     assert_eq!(found.len(), 5);
 }

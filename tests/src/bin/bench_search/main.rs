@@ -20,7 +20,7 @@ use shared::{
     auth::Roles,
     config::EmbeddingConfig,
     embedding::{self, Embedder},
-    search::SearchRequest,
+    search::{Search, SearchRequest},
 };
 
 use base::Base;
@@ -32,7 +32,9 @@ use report::Row;
 /// How many queries recall is the mean of.
 const RECALLED: usize = 200;
 /// How many queries search without the model is measured with.
-const KNOWN: usize = 4_000;
+const KNOWN: usize = 8_000;
+/// How long search is asked, in seconds, before anything counts but what it takes when it has just been started.
+const WARM_UP: u64 = 20;
 
 /// What to measure.
 #[derive(Debug, Parser)]
@@ -96,9 +98,9 @@ async fn measured(
         let limit = limit.clone();
         async move { limit.once(&query).await }
     };
-    // An engine of its own for each measurement: nothing is answered from memory.
-    let searching = |embedder: &Arc<dyn Embedder>, roles: Roles| {
-        let (search, tenant) = (corpus.search(embedder), corpus.tenant);
+    // The queries are all different: nothing is answered from memory, but what is known of articles is.
+    let searching = |search: &Search, roles: Roles| {
+        let (search, tenant) = (search.clone(), corpus.tenant);
         move |query: String| {
             let (search, roles) = (search.clone(), roles.clone());
             async move {
@@ -118,28 +120,33 @@ async fn measured(
         }
     };
     // Connections, and plans that are made with the first queries of each, are there before anything counts.
-    saturated(2, &mut next, searching(embedder, corpus::staff())).await?;
+    saturated(2, &mut next, searching(&corpus.search(embedder), corpus::staff())).await?;
+    let search = corpus.search(embedder);
+    row.fresh = at_rate(rate, seconds, &mut next, searching(&search, corpus::staff())).await?;
+    saturated(WARM_UP, &mut next, searching(&search, corpus::staff())).await?;
     for _ in 0..options.runs {
         row.limit.push(at_rate(rate, seconds, &mut next, probe).await?);
-        row.search.push(at_rate(rate, seconds, &mut next, searching(embedder, corpus::staff())).await?);
+        row.search.push(at_rate(rate, seconds, &mut next, searching(&search, corpus::staff())).await?);
         row.limit_throughput.push(saturated(seconds, &mut next, probe).await?);
-        row.throughput.push(saturated(seconds, &mut next, searching(embedder, corpus::staff())).await?);
+        row.throughput.push(saturated(seconds, &mut next, searching(&search, corpus::staff())).await?);
         row.typing.push(at_rate(rate, seconds, &mut next, typing).await?);
     }
     row.probes = limit.probes(queries.iter().take(RECALLED)).await?;
     for (share, roles) in corpus::audiences() {
         let asked = base.judged.iter().step_by(base.judged.len().div_ceil(RECALLED)).map(|query| query.text.as_str());
         let recall = corpus.recall(embedder, &roles, asked).await?;
-        let latencies = at_rate(rate, seconds, &mut next, searching(embedder, roles)).await?;
+        let latencies = at_rate(rate, seconds, &mut next, searching(&search, roles)).await?;
         row.audiences.push((share, recall, latencies));
     }
     row.relevance = corpus.relevance(embedder, &base.judged).await?;
     if options.export.is_some() {
         let known = &queries[..KNOWN.min(queries.len())];
         let memory: Arc<dyn Embedder> = Arc::new(Known::of(known, &**embedder).await?);
+        let search = corpus.search(&memory);
         let mut next = known.iter().cycle().cloned();
-        let latencies = at_rate(rate, seconds, &mut next, searching(&memory, corpus::staff())).await?;
-        let throughput = saturated(seconds, &mut next, searching(&memory, corpus::staff())).await?;
+        saturated(WARM_UP / 2, &mut next, searching(&search, corpus::staff())).await?;
+        let latencies = at_rate(rate, seconds, &mut next, searching(&search, corpus::staff())).await?;
+        let throughput = saturated(seconds, &mut next, searching(&search, corpus::staff())).await?;
         row.without_model = Some((latencies, throughput));
     }
     Ok(row)

@@ -17,6 +17,8 @@ pub(crate) struct Row {
     built_seconds: Option<f64>,
     sizes: Vec<(String, i64)>,
     pub(crate) limit: Vec<Latencies>,
+    /// Of search that has just been started: nothing is known of articles yet.
+    pub(crate) fresh: Latencies,
     pub(crate) search: Vec<Latencies>,
     pub(crate) typing: Vec<Latencies>,
     pub(crate) limit_throughput: Vec<f64>,
@@ -38,6 +40,7 @@ impl Row {
             built_seconds: corpus.built_seconds,
             sizes: corpus.sizes.clone(),
             limit: Vec::new(),
+            fresh: Latencies::default(),
             search: Vec::new(),
             typing: Vec::new(),
             limit_throughput: Vec::new(),
@@ -62,6 +65,8 @@ pub(crate) fn print_row(row: &Row) {
         let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| percentile(runs, share));
         println!("{name}: p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms");
     }
+    let [p50, p95] = [0.5, 0.95].map(|share| row.fresh.percentile(share));
+    println!("search that was just started: p50 {p50:.1} ms, p95 {p95:.1} ms");
     println!(
         "saturated: limit {:.0}/s, search {:.0}/s",
         median(row.limit_throughput.clone()),
