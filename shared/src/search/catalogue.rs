@@ -1,12 +1,12 @@
 //! What searches know of articles beside their texts, kept in memory: most of what is found was found before.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use quick_cache::{Weighter, sync::Cache};
+use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::{bm25, store, vectors::Vectors};
@@ -37,8 +37,10 @@ type Key = (Uuid, i64, u64);
 /// An article and the version of its tenant's index, which says which model serves.
 type VectorsKey = (Uuid, i64);
 
-/// Articles by their ids.
-pub(super) type Entries = HashMap<Uuid, Arc<Entry>>;
+/// Articles by their ids, which nobody outside chooses: a quick hash will do.
+pub(super) type ByArticle<T> = FxHashMap<Uuid, T>;
+/// What is known of articles.
+pub(super) type Entries = ByArticle<Arc<Entry>>;
 
 /// What is known of an article.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl Catalogue {
         articles: impl IntoIterator<Item = Uuid>,
     ) -> Result<Entries, sqlx::Error> {
         let span = self.since.elapsed().as_secs() / KEPT_FOR.as_secs();
-        let mut known = Entries::new();
+        let mut known = Entries::default();
         let mut unknown = Vec::new();
         for id in articles {
             match self.entries.get(&(id, version, span)) {
@@ -137,8 +139,8 @@ impl Catalogue {
         version: i64,
         model: &str,
         articles: impl IntoIterator<Item = Uuid>,
-    ) -> Result<HashMap<Uuid, Arc<Vectors>>, sqlx::Error> {
-        let mut known = HashMap::new();
+    ) -> Result<ByArticle<Arc<Vectors>>, sqlx::Error> {
+        let mut known = ByArticle::default();
         let mut unknown = Vec::new();
         for id in articles {
             match self.vectors.get(&(id, version)) {

@@ -13,7 +13,7 @@ pub(super) const MAX_LENGTH: usize = 500;
 pub(super) const MAX_TERMS: usize = 64;
 /// How many articles the choosing words may match in all before commoner words stop adding candidates. Scoring costs time
 /// for each candidate, and an article that matches only the commonest words of a query is not what was looked for.
-pub(super) const CANDIDATE_BUDGET: i64 = 400;
+pub(super) const CANDIDATE_BUDGET: i64 = 250;
 
 /// A query of 2 to 500 characters, any Unicode.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

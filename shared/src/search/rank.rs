@@ -8,11 +8,12 @@ use std::{
 };
 
 use pgvector::HalfVector;
+use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
 use super::{
     Asked, Facets, Search, SearchRequest,
-    catalogue::{Entries, Facts},
+    catalogue::{ByArticle, Entries, Facts},
     fusion::{self, Evidence, Similarity},
     keyword::{COMPARED, Keyword},
     query::Query,
@@ -65,8 +66,8 @@ struct Arms {
 /// What the semantic arm measured of each candidate: the cosine similarities of the query with its passages, by ordinal; 0 is
 /// the title.
 pub(super) struct Meaning {
-    similarities: HashMap<Uuid, Vec<(i32, f64)>>,
-    nearest: HashSet<Uuid>,
+    similarities: ByArticle<Vec<(i32, f64)>>,
+    nearest: FxHashSet<Uuid>,
 }
 
 impl Search {
@@ -150,8 +151,8 @@ impl Search {
         keyword: &Keyword,
     ) -> Result<Meaning, sqlx::Error> {
         // What is quoted must be there: the words decide alone which articles are candidates.
-        let nearest: HashSet<Uuid> = if keyword.phrase.is_some() {
-            HashSet::new()
+        let nearest: FxHashSet<Uuid> = if keyword.phrase.is_some() {
+            FxHashSet::default()
         } else {
             self.nearest(tx, roles, request, &query.model, &query.vector.to_half()).await?.into_iter().collect()
         };
@@ -192,7 +193,7 @@ impl Search {
 }
 
 impl Meaning {
-    fn evidence(&self) -> HashMap<Uuid, Evidence> {
+    fn evidence(&self) -> ByArticle<Evidence> {
         let measured = self.similarities.iter().filter(|(_, similarities)| !similarities.is_empty());
         let evidence = measured.map(|(id, similarities)| {
             let title = similarities.iter().find(|(ordinal, _)| *ordinal == 0).map(|(_, similarity)| *similarity);
