@@ -4,6 +4,7 @@ use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{
+    embed_store,
     excerpt::excerpt,
     index,
     jobs::{EmbedArticle, ReembedArticle},
@@ -45,7 +46,7 @@ pub async fn embed_article(
     progress: impl Fn(u64, u64),
 ) -> Result<usize, EmbedArticleError> {
     let mut tx = database.tenant(tenant).await?;
-    let serving = store::serving_model(&mut tx).await?;
+    let serving = embed_store::serving_model(&mut tx).await?;
     drop(tx);
     let previous = async {
         match serving.and_then(|model| embedders.previous(&model)) {
@@ -72,7 +73,7 @@ pub async fn embed_revision(
     let mut embedded = 0;
     loop {
         let mut tx = database.tenant(tenant).await?;
-        let (missing, left) = store::passages_without_embedding(&mut tx, revision_id, &model, BATCH).await?;
+        let (missing, left) = embed_store::passages_without_embedding(&mut tx, revision_id, &model, BATCH).await?;
         drop(tx);
         progress(embedded as u64, embedded as u64 + left);
         if missing.is_empty() {
@@ -82,9 +83,9 @@ pub async fn embed_revision(
         let vectors = embedder.embed(texts).await?;
         let vectors: Vec<HalfVector> = vectors.iter().map(Embedding::to_half).collect();
         let mut tx = database.tenant(tenant).await?;
-        store::insert_embeddings(&mut tx, &ids, &model, &vectors).await?;
-        if store::serving_model(&mut tx).await?.is_none() {
-            store::serve_model(&mut tx, &model).await?;
+        embed_store::insert_embeddings(&mut tx, &ids, &model, &vectors).await?;
+        if embed_store::serving_model(&mut tx).await?.is_none() {
+            embed_store::serve_model(&mut tx, &model).await?;
         }
         tx.commit().await?;
         embedded += ids.len();
@@ -99,13 +100,13 @@ const DELETED_AT_ONCE: i64 = 5_000;
 /// another model now than before.
 pub async fn switch_model(database: &Database, tenant: TenantId, model: &str) -> Result<bool, sqlx::Error> {
     let mut tx = database.tenant(tenant).await?;
-    let serving = store::serving_model(&mut tx).await?;
+    let serving = embed_store::serving_model(&mut tx).await?;
     if serving.as_deref() == Some(model) {
         drop(tx);
         delete_others(database, tenant, model).await?;
         return Ok(false);
     }
-    let is_serving = store::serve_model(&mut tx, model).await?;
+    let is_serving = embed_store::serve_model(&mut tx, model).await?;
     tx.commit().await?;
     Ok(is_serving && serving.is_some())
 }
@@ -113,7 +114,7 @@ pub async fn switch_model(database: &Database, tenant: TenantId, model: &str) ->
 async fn delete_others(database: &Database, tenant: TenantId, model: &str) -> Result<(), sqlx::Error> {
     loop {
         let mut tx = database.tenant(tenant).await?;
-        let deleted = store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
+        let deleted = embed_store::delete_other_embeddings(&mut tx, model, DELETED_AT_ONCE).await?;
         tx.commit().await?;
         if deleted == 0 {
             return Ok(());
@@ -150,7 +151,7 @@ pub async fn reconcile(
 ) -> Result<Reconciled, sqlx::Error> {
     let mut found = Reconciled::default();
     let mut tx = database.tenant(tenant).await?;
-    let stale = store::articles_with_stale_passages(&mut tx).await?;
+    let stale = embed_store::articles_with_stale_passages(&mut tx).await?;
     drop(tx);
     for article_id in stale {
         let mut tx = database.tenant(tenant).await?;
@@ -160,7 +161,7 @@ pub async fn reconcile(
     }
     let current = embedders.current().model().as_ref();
     let mut tx = database.tenant(tenant).await?;
-    let serving = store::serving_model(&mut tx).await?;
+    let serving = embed_store::serving_model(&mut tx).await?;
     match serving.as_deref().filter(|serving| *serving != current) {
         None => found.enqueued = enqueue_missing(&mut tx, current, &[EMBED_JOB], embed).await?,
         Some(other) => {
@@ -216,7 +217,7 @@ async fn enqueue_missing<J: queue::Job>(
     jobs: &[&str],
     job: fn((Uuid, Uuid)) -> J,
 ) -> Result<u64, sqlx::Error> {
-    let missing = store::revisions_to_embed(tx, model, jobs).await?;
+    let missing = embed_store::revisions_to_embed(tx, model, jobs).await?;
     let missing: Vec<J> = missing.into_iter().map(job).collect();
     queue::enqueue_all(tx, &missing).await
 }
@@ -260,9 +261,9 @@ impl IndexStatus {
 
 /// Counts what is indexed.
 pub async fn index_status(tx: &mut TenantTx) -> Result<IndexStatus, sqlx::Error> {
-    let model = store::serving_model(tx).await?;
-    let counts = store::index_counts(tx, model.as_deref(), &[EMBED_JOB, REEMBED_JOB]).await?;
-    let other_models = store::other_models(tx, model.as_deref()).await?;
+    let model = embed_store::serving_model(tx).await?;
+    let counts = embed_store::index_counts(tx, model.as_deref(), &[EMBED_JOB, REEMBED_JOB]).await?;
+    let other_models = embed_store::other_models(tx, model.as_deref()).await?;
     Ok(IndexStatus {
         articles: counts.articles,
         embedded_articles: counts.embedded_articles,

@@ -12,6 +12,7 @@ pub mod bulk;
 mod category_tree;
 pub mod chunk;
 pub mod embed;
+mod embed_store;
 mod excerpt;
 pub mod export;
 pub mod feedback;

@@ -6,9 +6,8 @@ use uuid::Uuid;
 
 use super::{
     embed::EmbedArticleError,
-    index,
+    embed_store, index,
     jobs::{Reindex, ReindexPart},
-    store,
 };
 use crate::{
     audit,
@@ -49,7 +48,7 @@ pub async fn request(
     category_id: Option<Uuid>,
     part: ReindexPart,
 ) -> Result<JobId, sqlx::Error> {
-    let requested_at = store::now(tx).await?;
+    let requested_at = embed_store::now(tx).await?;
     let id = queue::enqueue(tx, &Reindex { category_id, article_ids: None, part, requested_at }).await?;
     let details = json!({ "category_id": category_id, "part": part });
     audit::record_with(tx, actor, "index.rebuild_requested", &id.uuid().to_string(), &details).await?;
@@ -59,7 +58,7 @@ pub async fn request(
 /// Enqueues jobs that index the words of these articles anew. Call it behind the change that the words are to follow, with
 /// the index kept from others by [`index::lock`]: an article that was indexed before, without that change, is indexed again.
 pub(super) async fn words_of(tx: &mut TenantTx, articles: &[Uuid]) -> Result<(), sqlx::Error> {
-    let requested_at = store::now(tx).await?;
+    let requested_at = embed_store::now(tx).await?;
     let jobs: Vec<Reindex> = articles
         .chunks(LISTED)
         .map(|ids| Reindex {
@@ -85,9 +84,10 @@ pub async fn reindex(
 ) -> Result<Reindexed, EmbedArticleError> {
     let mut run = Run { database, embedder, tenant, job, done: Reindexed::default() };
     let mut tx = database.tenant(tenant).await?;
-    let words = if job.part.has_words() { store::count_to_index(&mut tx, job).await? } else { (0, 0) };
+    let words = if job.part.has_words() { embed_store::count_to_index(&mut tx, job).await? } else { (0, 0) };
     let model = embedder.model().to_string();
-    let vectors = if job.part.has_vectors() { store::count_to_embed(&mut tx, job, &model).await? } else { (0, 0) };
+    let vectors =
+        if job.part.has_vectors() { embed_store::count_to_embed(&mut tx, job, &model).await? } else { (0, 0) };
     drop(tx);
     let total = words.1 + vectors.1;
     let mut done = total - words.0 - vectors.0;
@@ -118,7 +118,7 @@ impl Run<'_> {
         let mut after = Uuid::nil();
         loop {
             let mut tx = self.database.tenant(self.tenant).await?;
-            let page = store::articles_to_index(&mut tx, self.job, after, PAGE).await?;
+            let page = embed_store::articles_to_index(&mut tx, self.job, after, PAGE).await?;
             drop(tx);
             let Some(last) = page.last() else { return Ok(()) };
             after = *last;
@@ -136,7 +136,7 @@ impl Run<'_> {
         let mut after = Uuid::nil();
         loop {
             let mut tx = self.database.tenant(self.tenant).await?;
-            let page = store::articles_to_embed(&mut tx, self.job, model, after, PAGE).await?;
+            let page = embed_store::articles_to_embed(&mut tx, self.job, model, after, PAGE).await?;
             drop(tx);
             let Some(last) = page.last() else { return Ok(()) };
             after = *last;
@@ -149,14 +149,14 @@ impl Run<'_> {
 
     async fn embed(&mut self, article: Uuid, model: &str) -> Result<(), EmbedArticleError> {
         let mut tx = self.database.tenant(self.tenant).await?;
-        let passages = store::passages_to_embed(&mut tx, article, model, self.job.requested_at).await?;
+        let passages = embed_store::passages_to_embed(&mut tx, article, model, self.job.requested_at).await?;
         drop(tx);
         for batch in passages.chunks(BATCH) {
             let (ids, texts): (Vec<Uuid>, Vec<String>) = batch.iter().cloned().unzip();
             let vectors = self.embedder.embed(texts).await?;
             let vectors: Vec<HalfVector> = vectors.iter().map(Embedding::to_half).collect();
             let mut tx = self.database.tenant(self.tenant).await?;
-            store::replace_embeddings(&mut tx, &ids, model, &vectors).await?;
+            embed_store::replace_embeddings(&mut tx, &ids, model, &vectors).await?;
             tx.commit().await?;
             self.done.passages += ids.len() as u64;
         }
