@@ -72,7 +72,7 @@ impl Services {
             async move { database.ping().await }
         });
         Ok(Self {
-            search: Search::new(database.clone(), embedders),
+            search: Search::new(database.clone(), embedders).remembering(config.search_memory_megabytes),
             database,
             authenticator,
             clock,

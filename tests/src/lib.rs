@@ -268,6 +268,7 @@ impl TestApp {
             request_timeout: settings.request_timeout,
             transfer_timeout: Duration::from_secs(60),
             import_max_bytes: 8 * 1024 * 1024,
+            search_memory_megabytes: 8,
             shutdown_timeout: Duration::from_secs(1),
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();

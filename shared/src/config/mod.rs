@@ -19,7 +19,7 @@ pub use self::{
     embedding::{EmbeddingConfig, LocalModelConfig, ModelConfig, OpenAiModelConfig},
     traces::TracesConfig,
 };
-use crate::queue::Queue;
+use crate::{queue::Queue, search};
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +174,8 @@ pub struct ApiConfig {
     pub transfer_timeout: Duration,
     /// `IMPORT_MAX_MEGABYTES`: how large an archive with documentation may be that is uploaded, in MiB. Default 100.
     pub import_max_bytes: u64,
+    /// `SEARCH_MEMORY_MEGABYTES`: how much memory search takes for what it remembers of articles, in MiB. Default 192.
+    pub search_memory_megabytes: u32,
     /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
     pub shutdown_timeout: Duration,
 }
@@ -189,6 +191,7 @@ impl ApiConfig {
             request_timeout: seconds_or("API_REQUEST_TIMEOUT_SECONDS", 30)?,
             transfer_timeout: seconds_or("API_TRANSFER_TIMEOUT_SECONDS", 600)?,
             import_max_bytes: 1024 * 1024 * u64::from(value_or("IMPORT_MAX_MEGABYTES", 100_u32)?),
+            search_memory_megabytes: value_or("SEARCH_MEMORY_MEGABYTES", search::DEFAULT_MEMORY_MEGABYTES)?,
             shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
         })
     }

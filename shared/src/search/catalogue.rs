@@ -9,15 +9,21 @@ use quick_cache::{Weighter, sync::Cache};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use super::{bm25, store, vectors::Vectors};
+use super::{
+    bm25,
+    query_vector::QueryVector,
+    store,
+    vectors::{Similarities, Vectors},
+};
 use crate::db::TenantTx;
 
-/// Most memory that is taken beside vectors, in bytes; a thousand articles take one or two million.
-const KEPT_BYTES: u64 = 64 * 1024 * 1024;
-/// Most memory that vectors take, in bytes; a thousand articles of seven passages take five million.
-const KEPT_VECTOR_BYTES: u64 = 128 * 1024 * 1024;
-/// About how many articles these are.
-const KEPT_ARTICLES: usize = 40_000;
+/// How many of three bytes are for vectors: an article of seven passages takes 5 kB with them, and 1 or 2 kB without.
+const SHARE_OF_VECTORS: u64 = 2;
+/// How many bytes an article takes in all, about.
+const ARTICLE_BYTES: u64 = 5_000;
+/// Of how many articles a search fetches vectors to remember them; of others that it has to compare, PostgreSQL does it. Fetching
+/// takes longer than comparing, and is in vain where there are far more articles than can be remembered.
+const FETCHED_AT_ONCE: usize = 40;
 /// What an article takes beside its words, in bytes, about.
 const ENTRY_BYTES: usize = 400;
 /// How old views and votes may be that decide between articles that fit alike.
@@ -99,9 +105,13 @@ impl Weighter<VectorsKey, Arc<Vectors>> for Bytes {
 }
 
 impl Catalogue {
-    pub(super) fn new() -> Self {
-        let entries = Arc::new(Cache::with_weighter(KEPT_ARTICLES, KEPT_BYTES, Bytes));
-        let vectors = Arc::new(Cache::with_weighter(KEPT_ARTICLES, KEPT_VECTOR_BYTES, Bytes));
+    /// Takes about so many MiB of memory.
+    pub(super) fn new(megabytes: u32) -> Self {
+        let bytes = 1024 * 1024 * u64::from(megabytes);
+        let articles = usize::try_from(bytes / ARTICLE_BYTES).unwrap_or(usize::MAX);
+        let for_vectors = bytes / 3 * SHARE_OF_VECTORS;
+        let entries = Arc::new(Cache::with_weighter(articles, bytes - for_vectors, Bytes));
+        let vectors = Arc::new(Cache::with_weighter(articles, for_vectors, Bytes));
         Self { entries, vectors, since: Instant::now() }
     }
 
@@ -113,11 +123,11 @@ impl Catalogue {
         version: i64,
         articles: impl IntoIterator<Item = Uuid>,
     ) -> Result<Entries, sqlx::Error> {
-        let span = self.since.elapsed().as_secs() / KEPT_FOR.as_secs();
         let mut known = Entries::default();
         let mut unknown = Vec::new();
+        let elapsed = self.since.elapsed();
         for id in articles {
-            match self.entries.get(&(id, version, span)) {
+            match self.entries.get(&(id, version, span(id, elapsed))) {
                 Some(entry) => drop(known.insert(id, entry)),
                 None => unknown.push(id),
             }
@@ -125,36 +135,45 @@ impl Catalogue {
         if !unknown.is_empty() {
             for (id, entry) in store::entries(tx, &unknown).await? {
                 let entry = Arc::new(entry);
-                self.entries.insert((id, version, span), Arc::clone(&entry));
+                self.entries.insert((id, version, span(id, elapsed)), Arc::clone(&entry));
                 known.insert(id, entry);
             }
         }
         Ok(known)
     }
 
-    /// The vectors of these articles by the model that serves, in one query at most; `version` is that of the tenant's index.
-    pub(super) async fn vectors(
+    /// How near these articles are to a query, with one question to PostgreSQL at most; `version` is that of the tenant's index.
+    pub(super) async fn similarities(
         &self,
         tx: &mut TenantTx,
         version: i64,
-        model: &str,
+        query: &QueryVector,
         articles: impl IntoIterator<Item = Uuid>,
-    ) -> Result<ByArticle<Arc<Vectors>>, sqlx::Error> {
+    ) -> Result<ByArticle<Similarities>, sqlx::Error> {
         let mut known = ByArticle::default();
         let mut unknown = Vec::new();
         for id in articles {
             match self.vectors.get(&(id, version)) {
-                Some(vectors) => drop(known.insert(id, vectors)),
+                Some(vectors) => drop(known.insert(id, vectors.similarities(&query.vector))),
                 None => unknown.push(id),
             }
         }
         if !unknown.is_empty() {
-            for (id, vectors) in store::vectors(tx, model, &unknown).await? {
-                let vectors = Arc::new(vectors);
-                self.vectors.insert((id, version), Arc::clone(&vectors));
-                known.insert(id, vectors);
+            let fetched = &unknown[..unknown.len().min(FETCHED_AT_ONCE)];
+            let compared = store::compared(tx, query, &unknown, fetched).await?;
+            known.extend(compared.similarities);
+            for (id, vectors) in compared.vectors {
+                known.insert(id, vectors.similarities(&query.vector));
+                self.vectors.insert((id, version), Arc::new(vectors));
             }
         }
         Ok(known)
     }
+}
+
+/// The span of [`KEPT_FOR`] that an article is in, after so much time. They begin at another moment for each article, so that not
+/// all are fetched anew at the same.
+fn span(article: Uuid, elapsed: Duration) -> u64 {
+    let begun = article.as_u64_pair().1 % KEPT_FOR.as_secs();
+    (elapsed.as_secs() + begun) / KEPT_FOR.as_secs()
 }

@@ -23,6 +23,7 @@ mod query;
 mod query_vector;
 mod rank;
 mod related;
+mod scan;
 mod snippet;
 mod store;
 mod suggest;
@@ -40,6 +41,8 @@ pub use query::{Query, QueryError};
 use query_vector::PendingVector;
 pub use rank::Candidate;
 use rank::Ranked;
+use scan::Scan;
+pub use scan::ef_search;
 use store::State;
 pub use suggest::{Suggestions, TitleSuggestion, complete};
 
@@ -158,8 +161,7 @@ pub struct Search {
     database: Database,
     embedders: Vec<Arc<dyn Embedder>>,
     catalogue: Catalogue,
-    /// Whether callers see so few passages that all are compared: it decides only how the nearest of them are found.
-    exact: Cache<Asked, bool>,
+    scans: Cache<Asked, Scan>,
     /// Answers, each with the version of the index that it was made of.
     answers: Cache<Asked, (i64, Arc<SearchOutcome>)>,
     /// What is about the same as an article, with the version of the index that it was made of.
@@ -184,16 +186,18 @@ impl Asked {
     }
 }
 
+/// How much memory search takes for what it remembers of articles, in MiB, unless told otherwise.
+pub const DEFAULT_MEMORY_MEGABYTES: u32 = 192;
 /// Of how many passages of a result, those nearest to the query, the one is chosen that is shown.
 const NEAREST_SHOWN: usize = 3;
 /// How long an answer holds when nothing has changed but views, votes and the time.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// How long it holds that somebody sees few passages or many.
-const ESTIMATE_KEPT_FOR: Duration = Duration::from_secs(600);
+const SCAN_KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most answers that are kept; each takes some 20 kB.
 const KEPT_ANSWERS: u64 = 2_000;
-/// Most estimates that are kept.
-const KEPT_ESTIMATES: u64 = 10_000;
+/// For how many callers and filters that is kept.
+const KEPT_SCANS: u64 = 10_000;
 /// Most articles whose neighbours are remembered; each takes some 300 bytes.
 const KEPT_RELATED: u64 = 20_000;
 /// Most rules that are kept; each takes some 3 kB.
@@ -203,7 +207,7 @@ impl Search {
     /// The first embedder is the one that articles are embedded by; others are there as long as their vectors serve. Without
     /// any, words alone decide.
     pub fn new(database: Database, embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Self {
-        let exact = Cache::builder().max_capacity(KEPT_ESTIMATES).time_to_live(ESTIMATE_KEPT_FOR).build();
+        let scans = Cache::builder().max_capacity(KEPT_SCANS).time_to_live(SCAN_KEPT_FOR).build();
         let answers = Cache::builder().max_capacity(KEPT_ANSWERS).time_to_live(KEPT_FOR).build();
         let related = Cache::builder().max_capacity(KEPT_RELATED).build();
         let weight = |_: &Uuid, (_, rules): &(i64, Arc<contextual::ReadyRules>)| {
@@ -211,7 +215,14 @@ impl Search {
         };
         let rules = Cache::builder().max_capacity(KEPT_RULES).weigher(weight).build();
         let embedders = embedders.into_iter().collect();
-        Self { database, embedders, catalogue: Catalogue::new(), exact, answers, related, rules }
+        let catalogue = Catalogue::new(DEFAULT_MEMORY_MEGABYTES);
+        Self { database, embedders, catalogue, scans, answers, related, rules }
+    }
+
+    /// Remembers as much of articles as fits in so many MiB, and nothing of before.
+    #[must_use]
+    pub fn remembering(self, megabytes: u32) -> Self {
+        Self { catalogue: Catalogue::new(megabytes), ..self }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has

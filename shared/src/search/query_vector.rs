@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pgvector::HalfVector;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::embedding::{Embedder, Embedding};
@@ -14,7 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct QueryVector {
     /// Whose vectors it can be compared with.
     pub(super) model: String,
-    pub(super) vector: Embedding,
+    /// As passages are kept, so that it does not matter where they are compared.
+    pub(super) vector: HalfVector,
 }
 
 /// A vector that is on its way; dropping it gives it up.
@@ -42,7 +44,7 @@ impl PendingVector {
             tracing::warn!(%error, "search.semantic_arm_down");
             None
         });
-        vector.map(|vector| QueryVector { model: self.model.clone(), vector })
+        vector.map(|vector| QueryVector { model: self.model.clone(), vector: vector.to_half() })
     }
 }
 

@@ -7,24 +7,20 @@ use std::{
     time::Duration,
 };
 
-use pgvector::HalfVector;
 use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
 use super::{
-    Asked, Facets, Search, SearchRequest,
+    Facets, Search, SearchRequest,
     catalogue::{ByArticle, Entries, Facts},
     fusion::{self, Evidence, Similarity},
     keyword::{COMPARED, Keyword},
-    query::Query,
     query_vector::{PendingVector, QueryVector},
     store::{self, MustHave, Near, State},
+    vectors::Similarities,
 };
 use crate::{auth::Roles, db::TenantTx};
 
-/// All visible passages are compared where they are fewer than the square root of this and of the number of all passages: the
-/// HNSW index has to go through `200 * all / visible` of them, at some ten times the cost of comparing one.
-const EXACT_FACTOR: i64 = 2_000;
 /// What an article in another language than the asker's scores, beside one in theirs.
 const OTHER_LANGUAGE: f64 = 0.7;
 /// How far quality can lift an article: only among those that fit about equally well.
@@ -63,10 +59,9 @@ struct Arms {
     keyword: Keyword,
 }
 
-/// What the semantic arm measured of each candidate: the cosine similarities of the query with its passages, by ordinal; 0 is
-/// the title.
+/// What the semantic arm measured of each candidate.
 pub(super) struct Meaning {
-    similarities: ByArticle<Vec<(i32, f64)>>,
+    similarities: ByArticle<Similarities>,
     nearest: FxHashSet<Uuid>,
 }
 
@@ -154,41 +149,12 @@ impl Search {
         let nearest: FxHashSet<Uuid> = if keyword.phrase.is_some() {
             FxHashSet::default()
         } else {
-            self.nearest(tx, roles, request, &query.model, &query.vector.to_half()).await?.into_iter().collect()
+            self.nearest(tx, roles, request, &query.model, &query.vector).await?.into_iter().collect()
         };
         let best = keyword.found.iter().take(COMPARED).filter(|id| !nearest.contains(id));
         let compared = best.chain(&nearest).copied();
-        let vectors = self.catalogue.vectors(tx, state.version, &query.model, compared).await?;
-        let similarities = vectors.iter().map(|(id, vectors)| (*id, vectors.similarities(&query.vector))).collect();
+        let similarities = self.catalogue.similarities(tx, state.version, query, compared).await?;
         Ok(Meaning { similarities, nearest })
-    }
-
-    /// The articles of the 200 passages nearest to a vector of this model, of those that the caller may see and that pass the
-    /// filters of the request; one for each passage, in no order.
-    pub async fn nearest(
-        &self,
-        tx: &mut TenantTx,
-        roles: &Roles,
-        request: &SearchRequest,
-        model: &str,
-        vector: &HalfVector,
-    ) -> Result<Vec<Uuid>, sqlx::Error> {
-        let is_exact = self.sees_few(tx, roles, request).await?;
-        store::semantic_candidates(tx, roles, request, model, vector, is_exact).await
-    }
-
-    /// Whether the caller sees so few passages that all of them are compared, as far as it is known: it changes how they are
-    /// searched and never which.
-    async fn sees_few(&self, tx: &mut TenantTx, roles: &Roles, request: &SearchRequest) -> Result<bool, sqlx::Error> {
-        let filters = SearchRequest { query: Query::nothing(), limit: 0, language: None, ..request.clone() };
-        let audience = Asked::new(tx.tenant(), roles, filters);
-        if let Some(known) = self.exact.get(&audience).await {
-            return Ok(known);
-        }
-        let (visible, all) = store::passage_counts(tx, roles, request).await?;
-        let sees_few = visible.saturating_mul(visible) < EXACT_FACTOR * all.max(visible);
-        self.exact.insert(audience, sees_few).await;
-        Ok(sees_few)
     }
 }
 

@@ -1,16 +1,16 @@
 //! The SQL of search. Every candidate comes out of a function that applies tenant, visibility and filters itself.
 
-use std::collections::HashMap;
-
 use futures::TryStreamExt as _;
 use pgvector::HalfVector;
 use uuid::Uuid;
 
 use super::{
     SearchRequest, bm25,
-    catalogue::{Entry, Facts, Words},
+    catalogue::{ByArticle, Entry, Facts, Words},
     query::MAX_TERMS,
-    vectors::Vectors,
+    query_vector::QueryVector,
+    scan::Scan,
+    vectors::{Similarities, Vectors},
 };
 use crate::{auth::Roles, db::TenantTx, knowledge::Difficulty};
 
@@ -192,15 +192,19 @@ pub(super) async fn passage_counts(
 }
 
 /// The articles of the passages that are nearest to a vector of this model, one for each, of those that the caller may see and
-/// that pass the filters. `is_exact`: by comparing all visible passages, and not through the index.
+/// that pass the filters.
 pub(super) async fn semantic_candidates(
     tx: &mut TenantTx,
     roles: &Roles,
     request: &SearchRequest,
     model: &str,
     vector: &HalfVector,
-    is_exact: bool,
+    scan: Scan,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
+    let ef_search = match scan {
+        Scan::Exact => None,
+        Scan::Index { ef_search } => Some(ef_search),
+    };
     sqlx::query_scalar!(
         r#"select search_semantic_candidates($1, $2, $3, $4, $5, $6, $7, $8) as "id!""#,
         roles.as_slice(),
@@ -210,32 +214,49 @@ pub(super) async fn semantic_candidates(
         request.tags.as_deref(),
         request.difficulty.map(Difficulty::as_str),
         request.locale.as_deref(),
-        is_exact
+        ef_search
     )
     .fetch_all(tx.connection())
     .await
 }
 
-/// The vectors of articles by a model; none for those that have none.
-pub(super) async fn vectors(
+/// The vectors of some articles, and how near others are to a query.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) vectors: ByArticle<Vectors>,
+    pub(super) similarities: ByArticle<Similarities>,
+}
+
+/// How near the passages of articles are to a query; where the article is one of `fetched`, their vectors instead.
+pub(super) async fn compared(
     tx: &mut TenantTx,
-    model: &str,
+    query: &QueryVector,
     articles: &[Uuid],
-) -> Result<HashMap<Uuid, Vectors>, sqlx::Error> {
+    fetched: &[Uuid],
+) -> Result<Compared, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let mut rows = sqlx::query!(
-        r#"select article_id, ordinal, embedding as "embedding: HalfVector" from passage_embeddings
+        r#"select article_id, ordinal, case when article_id = any ($5) then embedding end as "embedding: HalfVector",
+                  case when article_id <> all ($5) then -(embedding <#> $4) end as similarity
+           from passage_embeddings
            where tenant_id = $1 and article_id = any ($2) and model = $3"#,
         tenant,
         articles,
-        model
+        query.model,
+        &query.vector as &HalfVector,
+        fetched
     )
     .fetch(tx.connection());
-    let mut vectors: HashMap<Uuid, Vectors> = articles.iter().map(|id| (*id, Vectors::default())).collect();
+    let mut compared = Compared::default();
+    compared.vectors.extend(fetched.iter().map(|id| (*id, Vectors::default())));
     while let Some(row) = rows.try_next().await? {
-        vectors.entry(row.article_id).or_default().push(row.ordinal, &row.embedding);
+        if let Some(embedding) = row.embedding {
+            compared.vectors.entry(row.article_id).or_default().push(row.ordinal, &embedding);
+        } else if let Some(similarity) = row.similarity {
+            compared.similarities.entry(row.article_id).or_default().push((row.ordinal, similarity));
+        }
     }
-    Ok(vectors)
+    Ok(compared)
 }
 
 /// What is known of articles beside their text.

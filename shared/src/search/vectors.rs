@@ -3,12 +3,16 @@
 use half::{f16, slice::HalfFloatSliceExt as _};
 use pgvector::HalfVector;
 
-use crate::embedding::{DIMENSIONS, Embedding};
+use crate::embedding::DIMENSIONS;
 
 /// What an article takes beside its numbers, in bytes, about.
 const ENTRY_BYTES: usize = 150;
 /// Products that are summed at once: as many as fit a register of any processor of today.
 const LANES: usize = 16;
+
+/// The cosine similarities of the passages of an article with a query, by ordinal; 0 is the title. As all vectors have length 1,
+/// these are the dot products.
+pub(super) type Similarities = Vec<(i32, f64)>;
 
 /// The vectors of an article, all of one model.
 #[derive(Debug, Default)]
@@ -34,12 +38,13 @@ impl Vectors {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    /// The cosine similarity of a query with each passage, by ordinal: as all vectors have length 1, the dot product.
-    pub(super) fn similarities(&self, query: &Embedding) -> Vec<(i32, f64)> {
-        let mut vector = [0.0; DIMENSIONS];
+    /// The similarities of the passages with a query, which has [`DIMENSIONS`].
+    pub(super) fn similarities(&self, query: &HalfVector) -> Similarities {
+        let (mut asked, mut vector) = ([0.0; DIMENSIONS], [0.0; DIMENSIONS]);
+        query.as_slice().convert_to_f32_slice(&mut asked);
         let similarity = |numbers: &[f16]| {
             numbers.convert_to_f32_slice(&mut vector);
-            dot(&vector, query.as_slice())
+            dot(&vector, &asked)
         };
         self.ordinals.iter().copied().zip(self.numbers.chunks_exact(DIMENSIONS).map(similarity)).collect()
     }
@@ -58,6 +63,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedding::Embedding;
 
     #[test]
     fn similarities_are_cosines() {
@@ -70,7 +76,7 @@ mod tests {
         vectors.push(0, &title.to_half());
         vectors.push(4, &passage.to_half());
         vectors.push(9, &HalfVector::from_f32_slice(&[1.0]));
-        let similarities = vectors.similarities(&query);
+        let similarities = vectors.similarities(&query.to_half());
         assert_eq!(similarities.iter().map(|(ordinal, _)| *ordinal).collect::<Vec<_>>(), [0, 4]);
         for ((_, similarity), other) in similarities.iter().zip([title, passage]) {
             assert!((similarity - f64::from(query.cosine(&other))).abs() < 1e-3);

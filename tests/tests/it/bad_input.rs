@@ -1288,6 +1288,7 @@ async fn without_database() -> (String, String) {
         request_timeout: Duration::from_secs(30),
         transfer_timeout: Duration::from_secs(60),
         import_max_bytes: 8 * 1024 * 1024,
+        search_memory_megabytes: 8,
         shutdown_timeout: Duration::from_secs(1),
     };
     let auth = AuthConfig {

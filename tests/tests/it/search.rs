@@ -211,7 +211,7 @@ async fn what_means_nothing_finds_nothing() {
 #[tokio::test]
 async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
     let (app, _) = start().await;
-    let nearest = |exact: bool| {
+    let nearest = |ef_search: Option<i32>| {
         let app = &app;
         async move {
             let mut tx = app.db.database.tenant(app.db.tenant("library").await.id).await.unwrap();
@@ -220,14 +220,14 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
                      (select embedding from passage_embeddings e join passages p on p.id = e.passage_id
                       where p.body like 'We return%'), null, null, null, null, $1) as article_id order by article_id",
             )
-            .bind(exact)
+            .bind(ef_search)
             .fetch_all(tx.connection())
             .await
             .unwrap();
             ids
         }
     };
-    let (through_index, exact) = (nearest(false).await, nearest(true).await);
+    let (through_index, exact) = (nearest(Some(200)).await, nearest(None).await);
     assert_eq!(exact.len(), 6);
     assert_eq!(through_index, exact);
 }

@@ -119,7 +119,7 @@ const RULES: &[Rule] = &[
                         'outbox_troubles()',
                         'scheduler_tick(text,timestamp with time zone,bigint,text,text,jsonb,text,integer,boolean,smallint,text)',
                         'search_keyword_candidates(text[],integer[],integer[],boolean,tsquery,uuid[],text[],text,text,integer)',
-                        'search_semantic_candidates(text[],text,halfvec,uuid[],text[],text,text,boolean)',
+                        'search_semantic_candidates(text[],text,halfvec,uuid[],text[],text,text,integer)',
                         'search_title_candidates(text[],integer[],integer[],integer)'
                     ]) as listed full join (select oid::regprocedure::text as existing from pg_proc where prosecdef) e
                       on existing = listed
@@ -702,9 +702,9 @@ async fn the_search_functions_answer_within_a_transaction_of_their_tenant_only()
              '{}', (select array_agg(id) from search_terms), null, false, null, null, null, null, null, 10)",
         "select search_title_candidates('{}', '{}', (select array_agg(id) from search_terms), 10)",
         "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-             null, null, null, null, true)",
+             null, null, null, null, null)",
         "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-             null, null, null, null, false)",
+             null, null, null, null, 200)",
     ];
     for call in calls {
         for tenant in &tenants {
@@ -731,7 +731,7 @@ async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_funct
     let db = TestDatabase::create().await;
     let globex = filled_tenant(&db, "globex").await;
     let acme = filled_tenant(&db, "acme").await;
-    // With the services' login: a view in the place of `passages`, which would run code with the function's rights.
+    // With the services' login: views in the place of tables, which would run code with the function's rights.
     let mut intruder = PgConnection::connect(db.url.expose_secret()).await.unwrap();
     sqlx::raw_sql(
         "create temp table loot (slug text);
@@ -741,8 +741,11 @@ async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_funct
              insert into pg_temp.loot select slug from public.articles;
              return gen_random_uuid();
          end $$;
-         create temp view passages as select pg_temp.steal() as tenant_id, null::uuid as id, null::uuid as article_id;
-         grant select on passages to public;",
+         create temp view passages as
+             select pg_temp.steal() as tenant_id, null::uuid as id, null::uuid as article_id, null::tsvector as tsv;
+         create temp view passage_embeddings as
+             select pg_temp.steal() as tenant_id, null::uuid as article_id, null::text as model, null::halfvec as embedding;
+         grant select on passages, passage_embeddings to public;",
     )
     .execute(&mut intruder)
     .await
@@ -753,13 +756,15 @@ async fn a_temporary_table_cannot_stand_in_for_one_that_a_security_definer_funct
         .execute(&mut *transaction)
         .await
         .unwrap();
-    let called = sqlx::query(
+    for call in [
+        "select search_keyword_candidates(
+             '{}', (select array_agg(id) from search_terms), null, false, 'scanner', null, null, null, null, 10)",
         "select search_semantic_candidates('{}', 'by hand', array_fill(0.05, array[384])::halfvec,
-                                           null, null, null, null, true, true, '{}')",
-    )
-    .fetch_all(&mut *transaction)
-    .await;
-    drop(called);
+             null, null, null, null, null)",
+    ] {
+        let found = sqlx::query(call).fetch_all(&mut *transaction).await.unwrap();
+        assert!(!found.is_empty(), "`{call}` does not read the table");
+    }
     transaction.commit().await.unwrap();
     let loot: i64 = sqlx::query_scalar("select count(*) from loot").fetch_one(&mut intruder).await.unwrap();
     assert_eq!(loot, 0, "the articles of every tenant were read, those of {} too", globex.slug);
@@ -954,8 +959,7 @@ async fn another_tenants_nearer_vectors_do_not_crowd_a_tenants_own_out_of_the_in
         .execute(tx.connection())
         .await
         .unwrap();
-    let wanted =
-        format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, false)");
+    let wanted = format!("select search_semantic_candidates('{{}}', 'by hand', {query}, null, null, null, null, 200)");
     let found = sqlx::query(AssertSqlSafe(wanted)).fetch_all(tx.connection()).await.unwrap();
     assert_eq!(found.len(), 5);
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use pgvector::HalfVector;
-use shared::embedding::Embedder;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use shared::{embedding::Embedder, search};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 
 use crate::{
     corpus::Corpus,
@@ -30,12 +30,13 @@ pub(crate) struct Probes {
 impl Limit {
     /// Finds out with a few queries which index is slower.
     pub(crate) async fn new(corpus: &Corpus, embedder: Arc<dyn Embedder>, queries: &[String]) -> anyhow::Result<Self> {
+        let ef_search = search::ef_search(corpus.passages);
         let pool = PgPoolOptions::new()
             .max_connections(10)
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    let settings = "set hnsw.ef_search = 200; set hnsw.iterative_scan = relaxed_order";
-                    sqlx::raw_sql(settings).execute(connection).await.map(|_| ())
+                    let settings = format!("set hnsw.ef_search = {ef_search}; set hnsw.iterative_scan = relaxed_order");
+                    sqlx::raw_sql(AssertSqlSafe(settings)).execute(connection).await.map(|_| ())
                 })
             })
             .connect(&corpus.owner_url)
