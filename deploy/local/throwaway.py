@@ -34,7 +34,7 @@ POSTGRES_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_wri
 VALKEY_SETTINGS = {"save": '""', "appendonly": "no"}
 # What a benchmark measures with: as in production. The checkpoints of a busy hour, not of every few seconds.
 DURABLE_POSTGRES_SETTINGS = {
-    "shared_buffers": "256MB",
+    "shared_buffers": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4 // 1024**2}MB",
     "max_wal_size": "4GB",
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track": "none",  # until a session that profiles asks for more

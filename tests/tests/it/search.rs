@@ -1,9 +1,15 @@
 //! Search: what it finds, by words and by meaning, and what it says when half of it is away.
 
+use std::collections::BTreeMap;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use shared::{
+    auth::Roles,
+    search::{Search, SearchRequest},
+};
 use tests::{
-    Settings, TestApp,
+    Settings, TestApp, embedder,
     fixture::{self, Folder, article},
 };
 
@@ -230,4 +236,31 @@ async fn the_scan_through_the_index_finds_what_the_exact_one_finds() {
     let (through_index, exact) = (nearest(Some(200)).await, nearest(None).await);
     assert_eq!(exact.len(), 6);
     assert_eq!(through_index, exact);
+}
+
+#[tokio::test]
+async fn articles_are_as_near_to_a_query_wherever_they_are_compared() {
+    const ARTICLES: usize = 60;
+    let app = TestApp::start().await;
+    let tenant = app.db.tenant("library").await.id;
+    let files: Vec<(String, String)> = (0..ARTICLES)
+        .map(|n| (format!("{n}.md"), article(&format!("Printer {n}"), &format!("Tray {n} holds paper."))))
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    fixture::import(&app.db, tenant, &Folder::of(&files)).await;
+    app.run_jobs().await;
+    let search = Search::new(app.db.database.clone(), [embedder()]);
+    let request = SearchRequest::new("where does the paper go".parse().unwrap(), 20);
+    let similarities = || async {
+        let ranking = search.ranking(tenant, &Roles::none(), &request).await.unwrap();
+        let known = ranking.into_iter().filter_map(|found| Some((found.article_id, found.evidence.similarity?)));
+        known.collect::<BTreeMap<_, _>>()
+    };
+    // The first time PostgreSQL compares those whose vectors are too many to fetch at once; the last time it compares none.
+    let (first, _, last) = (similarities().await, similarities().await, similarities().await);
+    assert_eq!(first.len(), ARTICLES);
+    for (id, here) in last {
+        let there = first[&id];
+        assert!((here.body - there.body).abs() < 1e-5 && (here.title - there.title).abs() < 1e-5, "{here:?} {there:?}");
+    }
 }

@@ -107,7 +107,7 @@ fn reciprocal_ranks(all: &[Evidence]) -> Vec<f64> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 

@@ -6,13 +6,14 @@
 //! `README.md` in the same folder, where a table there has a row for the collection.
 //!
 //! Then the same candidates in other orders, from either arm alone to all that search does, with a paired test of each
-//! against the last.
+//! against the last; and what weights reach on each collection that were chosen by the others.
 //!
 //! For choosing weights: `--evidence FILE` also writes what the arms measured of every candidate, as JSON lines, and
 //! `--database NAME` keeps the database, so that the next run need not embed everything again.
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 mod ablation;
+mod leave_one_out;
 
 use std::{
     collections::HashMap,
@@ -92,6 +93,7 @@ async fn main() -> anyhow::Result<()> {
     }
     println!("\nnDCG@10 / Recall@10 / MRR@10, means over all queries.");
     ablation::print(&answered);
+    leave_one_out::print(&answered);
     if below.is_empty() {
         println!("Every collection with a baseline is at or above its equal-weight fusion.");
         return Ok(());
