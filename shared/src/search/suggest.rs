@@ -54,7 +54,7 @@ pub async fn complete(tx: &mut TenantTx, roles: &Roles, typed: &str) -> Result<S
     if all.is_empty() {
         return Ok(Suggestions::default());
     }
-    let queries = store::asked_queries(tx, roles, &beginning, ASKED_BY, MAX_QUERIES).await?;
+    let queries = askable(store::asked_queries(tx, roles, &beginning, ASKED_BY, MAX_QUERIES).await?);
     let (complete, last) = all.rsplit_once(' ').unwrap_or(("", &all));
     let mut last_terms = store::completions(tx, last).await?;
     last_terms.extend(store::terms(tx, last).await?);
@@ -75,7 +75,13 @@ pub async fn complete(tx: &mut TenantTx, roles: &Roles, typed: &str) -> Result<S
 
 /// What people searched for next, most first.
 pub(super) async fn related(tx: &mut TenantTx, roles: &Roles, query: &Query) -> Result<Vec<String>, sqlx::Error> {
-    store::related_queries(tx, roles, &query.normalised(), ASKED_BY, MAX_QUERIES).await
+    Ok(askable(store::related_queries(tx, roles, &query.normalised(), ASKED_BY, MAX_QUERIES).await?))
+}
+
+/// Those that can be asked as they are: some letters are two in lower case, and a long query too long with them.
+fn askable(mut queries: Vec<String>) -> Vec<String> {
+    queries.retain(|query| query.parse::<Query>().is_ok());
+    queries
 }
 
 /// The query with words that no article has put right, if any can be: each by the word most like it that an article has
