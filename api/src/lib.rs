@@ -17,7 +17,6 @@ use shared::{
     clock::Clock,
     config::{ApiConfig, AuthConfig},
     db::Database,
-    embedding::Embedder,
     search::Search,
     telemetry::health::Health,
 };
@@ -57,12 +56,12 @@ pub struct Services {
 }
 
 impl Services {
-    /// Puts the parts together. The first embedder is the one that articles are embedded by.
+    /// Puts the parts together.
     pub fn new(
         config: ApiConfig,
         auth: &AuthConfig,
         database: Database,
-        embedders: impl IntoIterator<Item = Arc<dyn Embedder>>,
+        search: Search,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -72,7 +71,7 @@ impl Services {
             async move { database.ping().await }
         });
         Ok(Self {
-            search: Search::new(database.clone(), embedders).remembering(config.search_memory_megabytes),
+            search,
             database,
             authenticator,
             clock,

@@ -6,9 +6,11 @@ use anyhow::Context as _;
 use api::Services;
 use shared::{
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, TelemetryConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, SearchConfig, TelemetryConfig},
     db::Database,
     embedding::{self, Embedder, Role},
+    reranker::Reranker,
+    search::Search,
     telemetry::{self, health, shutdown},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,7 +27,14 @@ async fn main() -> anyhow::Result<()> {
     let models = EmbeddingConfig::from_env()?;
     let current = available(&models.current, Role::Current);
     let previous = models.previous.as_ref().and_then(|model| available(model, Role::Previous));
-    let embedders = current.into_iter().chain(previous);
+    let search = SearchConfig::from_env()?;
+    let reranker = search.reranker.as_ref().map(Reranker::new).transpose().context("there can be no HTTP client")?;
+    let search =
+        Search::new(database.clone(), current.into_iter().chain(previous)).remembering(search.memory_megabytes);
+    let search = match reranker {
+        Some(reranker) => search.reranked_by(reranker),
+        None => search,
+    };
     let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
     let metrics = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -35,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), embedders, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

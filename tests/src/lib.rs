@@ -28,10 +28,15 @@ use shared::{
         jwt::{self, NewToken},
     },
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, WorkerConfig},
+    config::{
+        ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, RerankerConfig,
+        WorkerConfig,
+    },
     db::{self, Database},
     embedding::{self, Embedder, Embedders, Role},
     queue::{self, QueueStore, worker::Worker},
+    reranker::Reranker,
+    search::Search,
     tenancy::{self, NewTenant, Tenant},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -201,6 +206,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Where the host application publishes its keys.
     pub jwks_url: Option<String>,
+    /// What has the last word on the order of results.
+    pub reranker: Option<RerankerConfig>,
     /// The only issuer and audience accepted.
     pub issuer_and_audience: Option<(String, String)>,
 }
@@ -213,6 +220,7 @@ impl Default for Settings {
             with_proxy: false,
             request_timeout: Duration::from_secs(30),
             jwks_url: None,
+            reranker: None,
             issuer_and_audience: None,
         }
     }
@@ -268,7 +276,6 @@ impl TestApp {
             request_timeout: settings.request_timeout,
             transfer_timeout: Duration::from_secs(60),
             import_max_bytes: 8 * 1024 * 1024,
-            search_memory_megabytes: 8,
             shutdown_timeout: Duration::from_secs(1),
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();
@@ -290,7 +297,12 @@ impl TestApp {
                 Database::open(&DatabaseConfig { max_connections: 1, ..database_config(&url) }).unwrap()
             }
         };
-        let services = Services::new(config, &auth, database, model, clock.clone()).unwrap();
+        let search = Search::new(database.clone(), model);
+        let search = match &settings.reranker {
+            Some(reranker) => search.reranked_by(Reranker::new(reranker).unwrap()),
+            None => search,
+        };
+        let services = Services::new(config, &auth, database, search, clock.clone()).unwrap();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {

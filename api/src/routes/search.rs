@@ -73,7 +73,7 @@ pub(crate) struct SearchResponse {
     facets: SearchFacets,
     /// Names the search when a result of it is opened; null: it could not be kept.
     search_id: Option<Uuid>,
-    /// The arms that were not available: `semantic` while the embedding model is away.
+    /// What was not available: `semantic` while the embedding model is away, `reranker` while the model that orders the best is.
     #[schema(value_type = Vec<String>)]
     degraded: Vec<Arm>,
     /// How long the search took on the server, in milliseconds.

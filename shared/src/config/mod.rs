@@ -4,6 +4,8 @@
 //! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
 
 mod embedding;
+mod remote;
+mod search;
 mod traces;
 
 use std::{
@@ -17,9 +19,10 @@ use secrecy::SecretString;
 
 pub use self::{
     embedding::{EmbeddingConfig, LocalModelConfig, ModelConfig, OpenAiModelConfig},
+    search::{RerankerConfig, SearchConfig},
     traces::TracesConfig,
 };
-use crate::{queue::Queue, search};
+use crate::queue::Queue;
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -174,8 +177,6 @@ pub struct ApiConfig {
     pub transfer_timeout: Duration,
     /// `IMPORT_MAX_MEGABYTES`: how large an archive with documentation may be that is uploaded, in MiB. Default 100.
     pub import_max_bytes: u64,
-    /// `SEARCH_MEMORY_MEGABYTES`: how much memory search takes for what it remembers of articles, in MiB. Default 192.
-    pub search_memory_megabytes: u32,
     /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
     pub shutdown_timeout: Duration,
 }
@@ -191,7 +192,6 @@ impl ApiConfig {
             request_timeout: seconds_or("API_REQUEST_TIMEOUT_SECONDS", 30)?,
             transfer_timeout: seconds_or("API_TRANSFER_TIMEOUT_SECONDS", 600)?,
             import_max_bytes: 1024 * 1024 * u64::from(value_or("IMPORT_MAX_MEGABYTES", 100_u32)?),
-            search_memory_megabytes: value_or("SEARCH_MEMORY_MEGABYTES", search::DEFAULT_MEMORY_MEGABYTES)?,
             shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
         })
     }

@@ -7,6 +7,7 @@
 //!    sees few, an exact scan.
 //! 3. **Fusion.** Every candidate gets its real score from *both* arms, whichever found it, and the scores are combined
 //!    ([`fusion`]; the weights and how they were chosen are in docs/adr/0004-search.md).
+//! 4. **Reranking**, where a reranker is configured: it puts the best in their final order.
 //!
 //! Tenant, visibility and filters apply inside both arms, before any limit. Without the embedding model the keyword arm
 //! answers alone, and the outcome says so.
@@ -23,6 +24,7 @@ mod query;
 mod query_vector;
 mod rank;
 mod related;
+mod rerank;
 mod scan;
 mod snippet;
 mod store;
@@ -51,6 +53,7 @@ use crate::{
     db::{Database, TenantTx},
     embedding::Embedder,
     knowledge::{self, Difficulty},
+    reranker::Reranker,
     tenancy::TenantId,
 };
 
@@ -92,6 +95,8 @@ pub enum Arm {
     Keyword,
     /// By meaning.
     Semantic,
+    /// The model that puts the best in their final order; it finds nothing by itself.
+    Reranker,
 }
 
 /// What was found.
@@ -160,6 +165,7 @@ pub struct Hit {
 pub struct Search {
     database: Database,
     embedders: Vec<Arc<dyn Embedder>>,
+    reranker: Option<Arc<Reranker>>,
     catalogue: Catalogue,
     scans: Cache<Asked, Scan>,
     /// Answers, each with the version of the index that it was made of.
@@ -216,13 +222,19 @@ impl Search {
         let rules = Cache::builder().max_capacity(KEPT_RULES).weigher(weight).build();
         let embedders = embedders.into_iter().collect();
         let catalogue = Catalogue::new(DEFAULT_MEMORY_MEGABYTES);
-        Self { database, embedders, catalogue, scans, answers, related, rules }
+        Self { database, embedders, reranker: None, catalogue, scans, answers, related, rules }
     }
 
     /// Remembers as much of articles as fits in so many MiB, and nothing of before.
     #[must_use]
     pub fn remembering(self, megabytes: u32) -> Self {
         Self { catalogue: Catalogue::new(megabytes), ..self }
+    }
+
+    /// Lets a reranker have the last word.
+    #[must_use]
+    pub fn reranked_by(self, reranker: Reranker) -> Self {
+        Self { reranker: Some(Arc::new(reranker)), ..self }
     }
 
     /// Searches a tenant's articles with the caller's roles. Equal searches are answered from memory as long as nothing has
@@ -258,31 +270,41 @@ impl Search {
         early: Option<PendingVector>,
     ) -> Result<SearchOutcome, sqlx::Error> {
         let vector = self.vector(early, request, state);
-        let (mut tx, ranked) = self.rank(tx, roles, request, state, vector).await?;
-        let tx = &mut tx;
-        let page = &ranked.candidates[..ranked.candidates.len().min(request.limit)];
-        let ids: Vec<Uuid> = page.iter().map(|candidate| candidate.article_id).collect();
+        let (mut tx, mut ranked) = self.rank(tx, roles, request, state, vector).await?;
+        let looked_at = self.reranker.as_ref().map_or(0, |reranker| reranker.candidates()).max(request.limit);
+        let ids: Vec<Uuid> = ranked.candidates.iter().take(looked_at).map(|candidate| candidate.article_id).collect();
         let lexemes: Vec<String> = ranked.lexemes.iter().cloned().collect();
         // A passage with an error code or a phrase may be far from what the question means.
-        let looked_at = if ranked.must_have.is_nothing() { NEAREST_SHOWN } else { usize::MAX };
+        let passages = if ranked.must_have.is_nothing() { NEAREST_SHOWN } else { usize::MAX };
         let near: Vec<store::Near> = match &ranked.meaning {
-            Some(meaning) => ids.iter().flat_map(|id| meaning.nearest_passages(*id, looked_at)).collect(),
+            Some(meaning) => ids.iter().flat_map(|id| meaning.nearest_passages(*id, passages)).collect(),
             None => Vec::new(),
         };
-        let rows = store::hits(tx, roles, &ids, &near, &lexemes, &ranked.must_have).await?;
+        let rows = store::hits(&mut tx, roles, &ids, &near, &lexemes, &ranked.must_have).await?;
         let mut rows: HashMap<Uuid, store::HitRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let hits = page.iter().filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked))).collect();
         let suggestions =
-            if state.has_refinements { suggest::related(tx, roles, &request.query).await? } else { Vec::new() };
+            if state.has_refinements { suggest::related(&mut tx, roles, &request.query).await? } else { Vec::new() };
         let no_word_matches = !ranked.candidates.iter().any(|candidate| candidate.evidence.by_keyword);
-        let did_you_mean = if no_word_matches { suggest::did_you_mean(tx, roles, request).await? } else { None };
+        let did_you_mean = if no_word_matches { suggest::did_you_mean(&mut tx, roles, request).await? } else { None };
+        drop(tx); // others may have the connection while a server is asked
+        let mut degraded = Vec::new();
+        if ranked.meaning.is_none() {
+            degraded.push(Arm::Semantic);
+        }
+        if let Some(reranker) = &self.reranker
+            && !rerank::rerank(reranker, request, &mut ranked, &rows).await
+        {
+            degraded.push(Arm::Reranker);
+        }
+        let page = ranked.candidates.iter().take(request.limit);
+        let hits = page.filter_map(|c| Some(hit(c, rows.remove(&c.article_id)?, &ranked))).collect();
         Ok(SearchOutcome {
             hits,
             total: ranked.candidates.len(),
             facets: ranked.facets,
             suggestions,
             did_you_mean,
-            degraded: if ranked.meaning.is_none() { vec![Arm::Semantic] } else { Vec::new() },
+            degraded,
         })
     }
 

@@ -45,6 +45,8 @@ pub struct Candidate {
 pub(super) struct Ranked {
     /// Best first.
     pub(super) candidates: Vec<Candidate>,
+    /// How many of them, the first, are pinned.
+    pub(super) pinned: usize,
     pub(super) facets: Facets,
     pub(super) lexemes: HashSet<String>,
     pub(super) must_have: MustHave,
@@ -107,8 +109,12 @@ impl Search {
         settle(&mut candidates, &entries, request.language.as_deref());
         // A stable sort: the others keep their order.
         candidates.sort_by_key(|c| pinned.iter().position(|id| *id == c.article_id).unwrap_or(usize::MAX));
+        let pinned = candidates.iter().take_while(|c| pinned.contains(&c.article_id)).count();
         let facets = facets(&candidates, &entries);
-        Ok((tx, Ranked { candidates, facets, must_have: keyword.must_have(), lexemes: keyword.lexemes, meaning }))
+        Ok((
+            tx,
+            Ranked { candidates, pinned, facets, must_have: keyword.must_have(), lexemes: keyword.lexemes, meaning },
+        ))
     }
 
     /// Looks for the words while the query is embedded.
@@ -195,9 +201,7 @@ fn settle(candidates: &mut Vec<Candidate>, entries: &Entries, language: Option<&
         .drain(..)
         .filter_map(|mut candidate| {
             let facts = facts(&candidate)?;
-            if language.is_some_and(|language| primary(language) != primary(&facts.locale)) {
-                candidate.score *= OTHER_LANGUAGE;
-            }
+            candidate.score *= of_language(&facts.locale, language);
             Some((candidate.score + PRIOR * prior(facts), candidate))
         })
         .collect();
@@ -214,6 +218,11 @@ fn prior(facts: &Facts) -> f64 {
     let views = (facts.view_count.max(0) as f64).ln_1p() / 10_000_f64.ln_1p();
     let freshness = 0.5_f64.powf(facts.age_days.max(0.0) / 365.0);
     0.5 * facts.helpfulness + 0.3 * views.min(1.0) + 0.2 * freshness
+}
+
+/// What an article in a language counts for somebody who reads another.
+pub(super) fn of_language(locale: &str, asked_in: Option<&str>) -> f64 {
+    if asked_in.is_some_and(|language| primary(language) != primary(locale)) { OTHER_LANGUAGE } else { 1.0 }
 }
 
 /// `pt` of `pt-BR`.

@@ -30,6 +30,7 @@ use shared::{
     config::{ApiConfig, AuthConfig, DatabaseConfig},
     db::Database,
     pagination,
+    search::Search,
 };
 use sqlx::AssertSqlSafe;
 use tests::{
@@ -1288,7 +1289,6 @@ async fn without_database() -> (String, String) {
         request_timeout: Duration::from_secs(30),
         transfer_timeout: Duration::from_secs(60),
         import_max_bytes: 8 * 1024 * 1024,
-        search_memory_megabytes: 8,
         shutdown_timeout: Duration::from_secs(1),
     };
     let auth = AuthConfig {
@@ -1300,7 +1300,8 @@ async fn without_database() -> (String, String) {
         session_lifetime: Duration::from_secs(60),
     };
     let clock = Clock::fixed(start_of_time());
-    let services = Services::new(config, &auth, Database::open(&database).unwrap(), None, clock).unwrap();
+    let database = Database::open(&database).unwrap();
+    let services = Services::new(config, &auth, database.clone(), Search::new(database, None), clock).unwrap();
     let (send, receive) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {

@@ -67,12 +67,15 @@ const REMOTE_MODEL: [(&str, &str); 3] = [
     ("EMBEDDING_PREVIOUS_MODEL", "some-model"),
 ];
 
+/// The same of a reranker, which does not answer.
+const RERANKER: [(&str, &str); 2] = [("RERANK_BASE_URL", "http://127.0.0.1:1/v1"), ("RERANK_MODEL", "some-model")];
+
 /// Starts the API as a program; its address.
 fn start_api(test: &Knowledge) -> (Program, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let pepper = "a pepper of at least thirty-two bytes, for tests only";
     let mut variables = vec![("API_ADDRESS", address.as_str()), ("JWT_SECRET", JWT_SECRET), ("API_KEY_PEPPER", pepper)];
-    variables.extend(REMOTE_MODEL);
+    variables.extend(REMOTE_MODEL.into_iter().chain(RERANKER));
     (Program::start_with(&test.app, API, &variables), format!("http://{address}"))
 }
 

@@ -20,6 +20,7 @@ mod prune;
 mod queue;
 mod reindex;
 mod related;
+mod rerank;
 mod search;
 mod search_history;
 mod search_words;

@@ -533,6 +533,29 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         assert!(said.contains(case.0), "{case:?} says {said}");
         assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
     }
+    let reranker = [
+        ("RERANK_MODEL", None),
+        ("RERANK_MODEL", Some("two words")),
+        ("RERANK_BASE_URL", None),
+        ("RERANK_BASE_URL", Some("https://example.com/v1/rerank")),
+        ("RERANK_API_KEY", Some("hidden key")),
+        ("RERANK_CANDIDATES", Some("1")),
+        ("RERANK_TIMEOUT_MILLISECONDS", Some("0")),
+        ("SEARCH_MEMORY_MEGABYTES", Some("much")),
+    ];
+    let with_reranker = [
+        ("API_KEY_PEPPER", Some("a pepper of at least thirty-two bytes")),
+        ("RERANK_BASE_URL", Some("https://example.com/v1")),
+        ("RERANK_MODEL", Some("judge")),
+    ];
+    for case in reranker {
+        let changed: Vec<_> = with_reranker.into_iter().chain([case]).collect();
+        let output = run(&app, API, &changed).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{case:?}");
+        assert!(said.contains(case.0), "{case:?} says {said}");
+        assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
+    }
     let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
     for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
         let output = run(&app, name, &[*case]).await;

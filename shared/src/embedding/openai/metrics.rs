@@ -7,7 +7,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 use super::Failure;
 use crate::{
     embedding::ModelId,
-    openai::CallError,
+    remote::OUTCOMES,
     telemetry::metrics::{counters, gauges, histograms},
 };
 
@@ -38,10 +38,6 @@ static CIRCUIT_OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         &["model"],
     )
 });
-
-/// Every value of `outcome`.
-const OUTCOMES: [&str; 8] =
-    ["done", "rate_limited", "failed", "refused", "timed_out", "unreachable", "wrong_answer", "not_sent"];
 
 /// The metrics of one model.
 pub(super) struct RemoteMetrics {
@@ -93,11 +89,7 @@ impl RemoteMetrics {
 fn outcome(failure: &Failure) -> &'static str {
     match failure {
         Failure::CircuitOpen => "not_sent",
-        Failure::Call(CallError::Busy { .. }) => "rate_limited",
-        Failure::Call(CallError::Failed { .. }) => "failed",
-        Failure::Call(CallError::Refused { .. }) => "refused",
-        Failure::Call(CallError::TimedOut(_)) => "timed_out",
-        Failure::Call(CallError::Unreachable(_)) => "unreachable",
-        Failure::Call(CallError::Unreadable(_)) | Failure::Dimensions(_) | Failure::Wrong(_) => "wrong_answer",
+        Failure::Call(error) => error.outcome(),
+        Failure::Dimensions(_) | Failure::Wrong(_) => "wrong_answer",
     }
 }

@@ -22,7 +22,7 @@ use super::{DIMENSIONS, EmbedError, Embedder, Embedding, ModelId};
 use crate::{
     circuit::{Change, Circuit, Permit},
     config::OpenAiModelConfig,
-    openai::{self, CallError, Endpoint},
+    remote::{self, CallError, Endpoint},
 };
 
 /// How much text one request has at most, in bytes, unless one text has more. OpenAI takes 300,000 tokens.
@@ -82,7 +82,7 @@ impl OpenAiEmbedder {
     /// Nothing is sent yet.
     pub(super) fn new(config: &OpenAiModelConfig) -> Result<Self, EmbedError> {
         let endpoint = Endpoint::new(&config.base_url, config.api_key.as_ref());
-        let client = openai::client(endpoint)
+        let client = remote::client(endpoint)
             .map_err(|error| EmbedError::Misconfigured(format!("there can be no HTTP client: {error}")))?;
         let id = ModelId::new(&config.model, &config.version);
         Ok(Self {

@@ -1,8 +1,9 @@
-//! How servers with OpenAI's API are called: the address and the key, one attempt, and what its failure means.
+//! How models on servers are called: the address and the key, one attempt, and what its failure means.
 //!
-//! async-openai makes requests and reads answers. Its retries, its errors and its log are not used: they lose the status of
-//! answers that are not worded like OpenAI's, wait for as long as a server likes, and repeat what was sent and answered. A
-//! caller brings its own patience: [`CallError::is_transient`] says what another attempt may mend.
+//! async-openai makes the requests of OpenAI's API and reads their answers ([`client`]). Its retries, its errors and its log are
+//! not used: they lose the status of answers that are not worded like OpenAI's, wait for as long as a server likes, and repeat what
+//! was sent and answered. What is not in that API is asked by [`Endpoint::post`]. A caller brings its own patience:
+//! [`CallError::is_transient`] says what another attempt may mend.
 
 use std::{error::Error as _, time::Duration};
 
@@ -13,9 +14,14 @@ use reqwest::{
     redirect::Policy,
 };
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tower::service_fn;
 use url::Url;
+
+/// How calls end, for metrics: `not_sent` were refused while the circuit was open.
+pub(crate) const OUTCOMES: [&str; 8] =
+    ["done", "rate_limited", "failed", "refused", "timed_out", "unreachable", "wrong_answer", "not_sent"];
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -30,6 +36,23 @@ impl Endpoint {
     /// Paths are added to the address.
     pub(crate) fn new(base_url: &Url, key: Option<&SecretString>) -> Self {
         Self { base_url: base_url.as_str().trim_end_matches('/').to_owned(), key: key.cloned().unwrap_or_default() }
+    }
+
+    /// Asks once, by JSON; it ends with the connection, not by time.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        http: &reqwest::Client,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CallError> {
+        let unreachable = |error| CallError::Unreachable(innermost(&error));
+        let request = http.post(self.url(path)).headers(self.headers()).json(body);
+        let response = request.send().await.map_err(unreachable)?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        let answer = response.bytes().await.map_err(unreachable)?;
+        serde_json::from_slice(&answer).map_err(|error| unreadable(&error))
     }
 }
 
@@ -64,10 +87,14 @@ impl Config for Endpoint {
     }
 }
 
+/// What connections are made by. Not to follow redirects keeps the key where it was meant to go.
+pub(crate) fn http() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).redirect(Policy::none()).build()
+}
+
 /// A client whose calls are single attempts. They end with the connection, not by time: that is the caller's.
 pub(crate) fn client(endpoint: Endpoint) -> Result<Client<Endpoint>, reqwest::Error> {
-    // Not to follow redirects keeps the key where it was meant to go.
-    let http = reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).redirect(Policy::none()).build()?;
+    let http = http()?;
     let sender = http.clone();
     let send = service_fn(move |request: HttpRequestFactory| {
         let http = sender.clone();
@@ -124,6 +151,18 @@ impl CallError {
         matches!(self, Self::Unreachable(_) | Self::TimedOut(_) | Self::Busy { .. } | Self::Failed { .. })
     }
 
+    /// What metrics call it: one of [`OUTCOMES`].
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Busy { .. } => "rate_limited",
+            Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
+            Self::TimedOut(_) => "timed_out",
+            Self::Unreachable(_) => "unreachable",
+            Self::Unreadable(_) => "wrong_answer",
+        }
+    }
+
     /// When the server wants to be asked again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -142,12 +181,14 @@ impl From<OpenAIError> for CallError {
                 Err(_) => Self::Unreadable("an unknown error".to_owned()),
             },
             // Its own message has the answer.
-            OpenAIError::JSONDeserialize(error, _) => {
-                Self::Unreadable(format!("unexpected JSON at line {}, column {}", error.line(), error.column()))
-            }
+            OpenAIError::JSONDeserialize(error, _) => unreadable(&error),
             _ => Self::Unreadable("an unknown error".to_owned()),
         }
     }
+}
+
+fn unreadable(error: &serde_json::Error) -> CallError {
+    CallError::Unreadable(format!("unexpected JSON at line {}, column {}", error.line(), error.column()))
 }
 
 /// The cause of all causes: the outer ones say no more than that a request failed.
