@@ -151,6 +151,11 @@ impl CallError {
         matches!(self, Self::Unreachable(_) | Self::TimedOut(_) | Self::Busy { .. } | Self::Failed { .. })
     }
 
+    /// Whether something else would have been answered: nothing is wrong with the server.
+    pub(crate) fn is_about_what_was_sent(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 413 | 422, .. })
+    }
+
     /// What metrics call it: one of [`OUTCOMES`].
     pub(crate) fn outcome(&self) -> &'static str {
         match self {

@@ -107,10 +107,10 @@ impl Reranker {
             (Ok(_), Ok(_)) => "done",
         };
         self.metrics.ended(outcome, Some(began.elapsed()));
-        self.tell(
-            if scores.is_ok() { permit.succeeded() } else { permit.failed(Instant::now()) },
-            scores.as_ref().err(),
-        );
+        // What one person searches for does not take the reranker from all others.
+        let has_answered = scores.is_ok() || answer.is_err_and(|error| error.is_about_what_was_sent());
+        let change = if has_answered { permit.succeeded() } else { permit.failed(Instant::now()) };
+        self.tell(change, scores.as_ref().err());
         scores
     }
 

@@ -88,6 +88,16 @@ async fn wrong_answers_are_refused_and_messages_repeat_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_what_was_sent_is_asked_other_things() {
+    let server = server(|_, _| ResponseTemplate::new(422)).await;
+    let reranker = reranker(&server.uri());
+    for _ in 0..10 {
+        assert!(matches!(reranker.scores("q", texts()).await, Err(RerankError::Call(_))));
+    }
+    assert_eq!(server.received_requests().await.unwrap().len(), 10);
+}
+
+#[tokio::test]
 async fn a_server_that_fails_again_and_again_is_left_alone() {
     let server = server(|_, _| ResponseTemplate::new(500)).await;
     let reranker = reranker(&server.uri());

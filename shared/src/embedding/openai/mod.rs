@@ -268,7 +268,7 @@ impl Failure {
 
     /// Whether other texts would have been answered.
     fn is_about_the_texts(&self) -> bool {
-        matches!(self, Self::Call(CallError::Refused { status: 400 | 413 | 422, .. }))
+        matches!(self, Self::Call(error) if error.is_about_what_was_sent())
     }
 }
 
