@@ -292,8 +292,6 @@ proptest! {
             _ => LinkTarget::Keep,
         }).html;
         assert_safe(&source, &html);
-        let lower = html.to_lowercase();
-        prop_assert!(!lower.contains("<script") && !lower.contains("href=\"javascript:"), "{html}");
     }
 
     #[test]
