@@ -2,6 +2,7 @@
 //!
 //! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; [`error`] the one error type and its codes.
 
+mod answering;
 pub mod boundary;
 pub mod caller;
 pub mod error;
@@ -13,6 +14,7 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
 use shared::{
+    assistant::{AnswerStreams, Relay},
     auth::Authenticator,
     clock::Clock,
     config::{ApiConfig, AuthConfig},
@@ -51,6 +53,8 @@ pub struct Services {
     pub session_lifetime: Duration,
     /// A place for each stream of events.
     pub watchers: Arc<Semaphore>,
+    /// What passes answers on to those who wait for them.
+    pub relay: Relay,
     /// Cancelled when the process stops: streams end then.
     pub stopping: CancellationToken,
 }
@@ -62,6 +66,7 @@ impl Services {
         auth: &AuthConfig,
         database: Database,
         search: Search,
+        streams: AnswerStreams,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -72,6 +77,7 @@ impl Services {
         });
         Ok(Self {
             search,
+            relay: Relay::new(streams, database.clone()),
             database,
             authenticator,
             clock,
@@ -88,6 +94,7 @@ impl Services {
 pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Server> {
     boundary::prepare_metrics();
     let shutdown_seconds = services.config.shutdown_timeout.as_secs();
+    actix_web::rt::spawn(services.relay.clone().listen(services.stopping.clone()));
     let services = web::Data::new(services);
     let server = HttpServer::new(move || {
         App::new()

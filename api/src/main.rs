@@ -5,11 +5,13 @@ use std::{net::TcpListener, sync::Arc};
 use anyhow::Context as _;
 use api::Services;
 use shared::{
+    assistant::AnswerStreams,
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, SearchConfig, TelemetryConfig},
+    config::{
+        ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, QueueConfig, SearchConfig, TelemetryConfig,
+    },
     db::Database,
     embedding::{self, Embedder, Role},
-    reranker::Reranker,
     search::Search,
     telemetry::{self, health, shutdown},
 };
@@ -24,17 +26,13 @@ async fn main() -> anyhow::Result<()> {
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
+    let streams = AnswerStreams::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
     let models = EmbeddingConfig::from_env()?;
     let current = available(&models.current, Role::Current);
     let previous = models.previous.as_ref().and_then(|model| available(model, Role::Previous));
-    let search = SearchConfig::from_env()?;
-    let reranker = search.reranker.as_ref().map(Reranker::new).transpose().context("there can be no HTTP client")?;
-    let search =
-        Search::new(database.clone(), current.into_iter().chain(previous)).remembering(search.memory_megabytes);
-    let search = match reranker {
-        Some(reranker) => search.reranked_by(reranker),
-        None => search,
-    };
+    let embedders = current.into_iter().chain(previous);
+    let search = Search::from_config(&SearchConfig::from_env()?, database.clone(), embedders)
+        .context("there can be no HTTP client")?;
     let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
     let metrics = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -44,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), search, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, streams, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

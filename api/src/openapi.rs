@@ -9,7 +9,7 @@ use utoipa::{
 };
 
 use crate::{
-    error,
+    answering, error,
     routes::{self, described},
 };
 
@@ -92,7 +92,9 @@ use crate::{
         described::reports,
         described::settle_report,
         described::suggestions,
-        described::settle_suggestion
+        described::settle_suggestion,
+        described::ask,
+        described::answer
     ),
     components(schemas(
         routes::SearchBody,
@@ -177,6 +179,14 @@ use crate::{
         routes::Settled,
         routes::AuditPage,
         routes::AuditEntry,
+        routes::AskBody,
+        answering::AnswerMessage,
+        answering::AnswerEvent,
+        answering::AnswerBody,
+        answering::Ending,
+        answering::UsageLine,
+        answering::CitationLine,
+        answering::NearestLine,
         error::Problem,
         error::Code
     )),

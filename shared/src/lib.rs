@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`knowledge`] | articles, revisions, categories, tags, import, and how text becomes passages |
 //! | [`search`] | the keyword and the semantic arm, their fusion, snippets |
+//! | [`assistant`] | questions, answers that cite, what is remembered of people |
 //!
 //! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
 //! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
@@ -13,6 +14,7 @@
 //!
 //! This crate knows nothing of HTTP servers; only [`queue`] knows apalis.
 
+pub mod assistant;
 pub mod audit;
 pub mod auth;
 mod circuit;
@@ -24,6 +26,7 @@ pub mod knowledge;
 pub mod markdown;
 pub mod pagination;
 pub mod queue;
+mod redis_connection;
 mod remote;
 pub mod reranker;
 pub mod scheduling;

@@ -23,6 +23,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use shared::{
+    assistant::{AnswerStreams, Assistant},
     auth::{
         Pepper,
         jwt::{self, NewToken},
@@ -302,7 +303,9 @@ impl TestApp {
             Some(reranker) => search.reranked_by(Reranker::new(reranker).unwrap()),
             None => search,
         };
-        let services = Services::new(config, &auth, database, search, clock.clone()).unwrap();
+        let services =
+            Services::new(config, &auth, database, search, AnswerStreams::open(&queue_config).unwrap(), clock.clone())
+                .unwrap();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -362,15 +365,28 @@ impl TestApp {
         found["results"].as_array().unwrap().iter().map(|r| r["title"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// What writes answers.
+    pub fn assistant(&self) -> Assistant {
+        let database = self.db.database.clone();
+        let search = Search::new(database.clone(), [embedder()]);
+        let streams = AnswerStreams::open(&self.queue_config).unwrap();
+        Assistant::new(database, search, Some(embedder()), streams)
+    }
+
     /// A worker with the product's own jobs.
     pub fn worker(&self) -> Worker {
-        let context = worker::Context {
+        self.worker_with(worker::registry(&self.context(Embedders::only(embedder()))))
+    }
+
+    /// What the product's own jobs work with.
+    pub fn context(&self, embedders: Embedders) -> worker::Context {
+        worker::Context {
             database: self.db.database.clone(),
-            embedders: Embedders::only(embedder()),
+            embedders,
             clock: self.clock.clone(),
             history: HistoryConfig { days: 400 },
-        };
-        self.worker_with(worker::registry(&context))
+            assistant: self.assistant(),
+        }
     }
 
     /// A worker with other jobs.

@@ -3,12 +3,16 @@
 use anyhow::Context as _;
 use serde_json::json;
 use shared::{
+    assistant::{AnswerStreams, Assistant},
     clock::Clock,
-    config::{DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, TelemetryConfig, WorkerConfig},
+    config::{
+        DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, SearchConfig, TelemetryConfig, WorkerConfig,
+    },
     db::Database,
     embedding,
     knowledge::lag,
     queue::{QueueStore, worker::Worker},
+    search::Search,
     telemetry::{self, health, shutdown},
 };
 use tokio_util::sync::CancellationToken;
@@ -21,7 +25,9 @@ async fn main() -> anyhow::Result<()> {
         .map_err(|error| anyhow::anyhow!("telemetry could not be started: {error}"))?;
     let config = WorkerConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
-    let store = QueueStore::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
+    let queues = QueueConfig::from_env()?;
+    let store = QueueStore::open(&queues).context("REDIS_URL cannot be used")?;
+    let streams = AnswerStreams::open(&queues).context("REDIS_URL cannot be used")?;
     let embedders = embedding::from_config(&EmbeddingConfig::from_env()?)?;
     let probes = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -30,8 +36,12 @@ async fn main() -> anyhow::Result<()> {
     let (model, previous_model) = embedders.models();
     let (model, previous_model) = (model.to_string(), previous_model.map(ToString::to_string));
     let history = HistoryConfig::from_env()?;
+    let search = Search::from_config(&SearchConfig::from_env()?, database.clone(), embedders.all())
+        .context("there can be no HTTP client")?;
+    let assistant = Assistant::new(database.clone(), search, Some(embedders.current().clone()), streams);
+    let clock = Clock::system();
     let registry =
-        worker::registry(&worker::Context { database: database.clone(), embedders, clock: Clock::system(), history });
+        worker::registry(&worker::Context { database: database.clone(), embedders, clock, history, assistant });
     let models = json!({ "current": model, "previous": previous_model });
     let health = health::of_queues(&database, &store).detail("embedding_models", move || models.clone());
     let worker = Worker::new(database.clone(), store, registry, config);

@@ -1,6 +1,7 @@
 //! Every job that a worker can run, on one screen.
 
 use shared::{
+    assistant::{Assistant, GenerateAnswer},
     clock::Clock,
     config::HistoryConfig,
     db::Database,
@@ -17,7 +18,7 @@ use shared::{
 };
 
 use crate::jobs::{
-    bulk_change, count_views, embed_article, import_documentation, prune_history, publish_scheduled,
+    bulk_change, count_views, embed_article, generate_answer, import_documentation, prune_history, publish_scheduled,
     reconcile_embeddings, reembed_article, reindex,
 };
 
@@ -32,11 +33,14 @@ pub struct Context {
     pub clock: Clock,
     /// How long readers are remembered.
     pub history: HistoryConfig,
+    /// What writes answers.
+    pub assistant: Assistant,
 }
 
 /// Every job with what runs it.
 pub fn registry(context: &Context) -> Registry {
     Registry::new()
+        .job::<GenerateAnswer, _, _>(with(context, generate_answer::run))
         .job::<EmbedArticle, _, _>(with(context, embed_article::run))
         .job::<ReembedArticle, _, _>(with(context, reembed_article::run))
         .job::<ReconcileEmbeddings, _, _>(with(context, reconcile_embeddings::run))

@@ -2,6 +2,7 @@
 
 mod articles;
 mod assets;
+mod assistant;
 mod audit_log;
 mod bulk;
 mod categories;
@@ -30,6 +31,7 @@ pub(crate) use articles::{
     link_target, moved,
 };
 pub(crate) use assets::AssetLine;
+pub(crate) use assistant::AskBody;
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::BulkBody;
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
@@ -63,6 +65,7 @@ pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
         assets::__path_add as __path_add_image,
+        assistant::{__path_answer, __path_ask},
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
@@ -155,6 +158,8 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/search/",        Reader, || web::to(search::search)),
         get("/api/v2/help-center/search/suggestions/",   Reader, || web::to(search::complete)),
         post("/api/v2/help-center/search/{id}/clicks/",  Reader, || web::to(search::click)),
+        post("/api/v2/help-center/assistant/",     Reader, || web::to(assistant::ask)),
+        get("/api/v2/help-center/assistant/answers/{id}/", Reader, || web::to(assistant::answer)),
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
@@ -251,6 +256,9 @@ const WRITING: &str = "/api/v2/help-center/admin/articles/";
 /// Where whole archives are sent and fetched.
 const TRANSFERS: [&str; 2] = ["/api/v2/help-center/admin/import/", "/api/v2/help-center/admin/export/"];
 
+/// What waits for answers as long as they take, each with a limit of its own.
+const ANSWERS: &str = "/api/v2/help-center/assistant/";
+
 /// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
 /// without its final slash leads to the one with it.
 pub(crate) fn configure(config: &mut web::ServiceConfig) {
@@ -278,6 +286,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         }
         if TRANSFERS.contains(&path) {
             config.service(resource.wrap(from_fn(boundary::transfer_deadline)));
+        } else if path.starts_with(ANSWERS) {
+            config.service(resource);
         } else if path.starts_with(READING) && !path.starts_with(STAFF) {
             config.service(resource.wrap(from_fn(boundary::deadline)).wrap(from_fn(boundary::tagged)));
         } else {

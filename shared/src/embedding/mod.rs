@@ -115,6 +115,11 @@ impl Embedders {
         self.previous.as_ref().filter(|previous| previous.model().as_ref() == model)
     }
 
+    /// Both, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = Arc<dyn Embedder>> + use<> {
+        [Some(Arc::clone(&self.current)), self.previous.clone()].into_iter().flatten()
+    }
+
     /// The names of both.
     pub fn models(&self) -> (&ModelId, Option<&ModelId>) {
         (self.current.model(), self.previous.as_ref().map(|previous| previous.model()))

@@ -13,7 +13,6 @@
 
 pub mod admin;
 mod backend;
-mod connection;
 mod counts;
 mod metrics;
 mod outbox;
@@ -37,6 +36,8 @@ pub use store::{Depths, QueueStore, RedisError};
 /// A kind of work with its own workers, so that slow work never blocks fast work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Queue {
+    /// Writing answers: somebody waits for each.
+    Answers,
     /// Computing embeddings: bound by the processor.
     Embeddings,
     /// Finding and repairing drift, and other work that nobody waits for.
@@ -45,11 +46,12 @@ pub enum Queue {
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Self; 2] = [Self::Embeddings, Self::Maintenance];
+    pub const ALL: [Self; 3] = [Self::Answers, Self::Embeddings, Self::Maintenance];
 
     /// The stable name: part of keys, rows and labels.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Answers => "answers",
             Self::Embeddings => "embeddings",
             Self::Maintenance => "maintenance",
         }

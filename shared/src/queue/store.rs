@@ -25,8 +25,8 @@ use redis::{AsyncCommands as _, Script, aio::ConnectionManagerConfig};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::{Queue, RateLimit, connection::Connection, outbox::Dispatch};
-use crate::config::QueueConfig;
+use super::{Queue, RateLimit, outbox::Dispatch};
+use crate::{config::QueueConfig, redis_connection::Connection};
 
 pub use redis::RedisError;
 

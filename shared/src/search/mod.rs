@@ -19,6 +19,7 @@ pub mod fusion;
 pub mod history;
 mod jobs;
 mod keyword;
+mod passages;
 pub mod prune;
 mod query;
 mod query_vector;
@@ -39,6 +40,7 @@ use moka::future::Cache;
 use uuid::Uuid;
 
 pub use jobs::PruneHistory;
+pub use passages::{Found, FoundPassage};
 pub use query::{Query, QueryError};
 use query_vector::PendingVector;
 pub use rank::Candidate;
@@ -50,6 +52,7 @@ pub use suggest::{Suggestions, TitleSuggestion, complete};
 
 use crate::{
     auth::Roles,
+    config::SearchConfig,
     db::{Database, TenantTx},
     embedding::Embedder,
     knowledge::{self, Difficulty},
@@ -97,6 +100,17 @@ pub enum Arm {
     Semantic,
     /// The model that puts the best in their final order; it finds nothing by itself.
     Reranker,
+}
+
+impl Arm {
+    /// As clients read it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Keyword => "keyword",
+            Self::Semantic => "semantic",
+            Self::Reranker => "reranker",
+        }
+    }
 }
 
 /// What was found.
@@ -223,6 +237,20 @@ impl Search {
         let embedders = embedders.into_iter().collect();
         let catalogue = Catalogue::new(DEFAULT_MEMORY_MEGABYTES);
         Self { database, embedders, reranker: None, catalogue, scans, answers, related, rules }
+    }
+
+    /// As the configuration says. Fails when there can be no HTTP client for the reranker.
+    pub fn from_config(
+        config: &SearchConfig,
+        database: Database,
+        embedders: impl IntoIterator<Item = Arc<dyn Embedder>>,
+    ) -> Result<Self, reqwest::Error> {
+        let reranker = config.reranker.as_ref().map(Reranker::new).transpose()?;
+        let search = Self::new(database, embedders).remembering(config.memory_megabytes);
+        Ok(match reranker {
+            Some(reranker) => search.reranked_by(reranker),
+            None => search,
+        })
     }
 
     /// Remembers as much of articles as fits in so many MiB, and nothing of before.

@@ -393,6 +393,36 @@ pub(super) async fn hits(
     .await
 }
 
+/// These passages, of articles that the caller may see, in the order asked for.
+pub(super) async fn passages(
+    tx: &mut TenantTx,
+    roles: &Roles,
+    near: &[Near],
+) -> Result<Vec<super::FoundPassage>, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    let articles: Vec<Uuid> = near.iter().map(|near| near.article_id).collect();
+    let ordinals: Vec<i32> = near.iter().map(|near| near.ordinal).collect();
+    let similarities: Vec<f64> = near.iter().map(|near| near.similarity).collect();
+    sqlx::query_as!(
+        super::FoundPassage,
+        r#"select p.article_id, p.revision_id, p.ordinal, a.slug, r.title, a.locale, p.heading_path, p.anchor, p.body,
+                  near.similarity as "similarity?"
+           from unnest($2::uuid[], $3::integer[], $4::float8[]) with ordinality as near (article_id, ordinal, similarity, place)
+           join passages p on p.tenant_id = $1 and p.article_id = near.article_id and p.ordinal = near.ordinal
+           join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
+           join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
+           where article_is_visible(a.status, a.target_roles, $5)
+           order by near.place"#,
+        tenant,
+        &articles,
+        &ordinals,
+        &similarities,
+        roles.as_slice()
+    )
+    .fetch_all(tx.connection())
+    .await
+}
+
 /// A word of the tenant's articles.
 pub(super) struct Spelling {
     pub(super) id: i32,

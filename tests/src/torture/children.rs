@@ -84,8 +84,9 @@ impl Child {
         let shutdown = shutdown::on_signal().unwrap();
         match self {
             Self::Worker { journal } => {
-                let store = QueueStore::open(&QueueConfig::from_env().unwrap()).unwrap();
-                let registry = jobs::registry(database.clone(), Journal::open(&journal));
+                let queues = QueueConfig::from_env().unwrap();
+                let store = QueueStore::open(&queues).unwrap();
+                let registry = jobs::registry(database.clone(), &queues, Journal::open(&journal));
                 let config = WorkerConfig::from_env().unwrap();
                 Worker::new(database, store, registry, config).run(shutdown.stop, shutdown.at_once).await.unwrap();
             }

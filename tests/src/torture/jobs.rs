@@ -12,6 +12,7 @@ use futures::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use shared::{
     clock::Clock,
+    config::QueueConfig,
     db::Database,
     queue::{
         Backoff, Job, JobError, Priority, Queue, Rate, RateLimit,
@@ -178,8 +179,8 @@ impl Context {
 }
 
 /// Every job of the torture, and the product's own.
-pub(super) fn registry(database: Database, journal: Journal) -> Registry {
-    let own = product::registry(database.clone());
+pub(super) fn registry(database: Database, queues: &QueueConfig, journal: Journal) -> Registry {
+    let own = product::registry(database.clone(), queues);
     let context = Context { database, journal };
     macro_rules! with {
         ($registry:expr, $($job:ident: |$given:ident, $run:ident, $context:ident| $act:expr;)*) => {

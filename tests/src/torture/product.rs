@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::BoxFuture;
 use shared::{
+    assistant::{AnswerStreams, Assistant},
     clock::Clock,
-    config::HistoryConfig,
+    config::{HistoryConfig, QueueConfig},
     db::Database,
     embedding::{DIMENSIONS, EmbedError, Embedder, Embedders, Embedding, ModelId},
     knowledge::{BulkChange, CountViews, EmbedArticle, ImportDocumentation, Reindex, ReindexPart, reindex, views},
@@ -15,7 +16,7 @@ use shared::{
         admin::{self, Selection},
         worker::Registry,
     },
-    search::{self, PruneHistory},
+    search::{self, PruneHistory, Search},
     tenancy::TenantId,
 };
 use sqlx::PgConnection;
@@ -42,9 +43,12 @@ pub(super) const JOBS: &[&str] = &[
 ];
 
 /// All of the product's jobs, with a model that costs nothing.
-pub(super) fn registry(database: Database) -> Registry {
+pub(super) fn registry(database: Database, queues: &QueueConfig) -> Registry {
     let embedders = Embedders::only(Arc::new(Plain(ModelId::new("plain", "1"))));
-    worker::registry(&worker::Context { database, embedders, clock: Clock::system(), history: HISTORY })
+    let search = Search::new(database.clone(), embedders.all());
+    let streams = AnswerStreams::open(queues).unwrap();
+    let assistant = Assistant::new(database.clone(), search, Some(embedders.current().clone()), streams);
+    worker::registry(&worker::Context { database, embedders, clock: Clock::system(), history: HISTORY, assistant })
 }
 
 /// Makes vectors of which nobody asks what they mean.

@@ -22,12 +22,13 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::{
+    assistant::AnswerStreams,
     auth::{
         Roles, api_key,
         jwt::{self, NewToken},
     },
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, QueueConfig},
     db::Database,
     pagination,
     search::Search,
@@ -1301,7 +1302,14 @@ async fn without_database() -> (String, String) {
     };
     let clock = Clock::fixed(start_of_time());
     let database = Database::open(&database).unwrap();
-    let services = Services::new(config, &auth, database.clone(), Search::new(database, None), clock).unwrap();
+    let queues = QueueConfig {
+        redis_url: SecretString::from("redis://127.0.0.1:1"),
+        prefix: "nowhere".to_owned(),
+        lease: Duration::from_secs(15),
+        redis_timeout: Duration::from_secs(1),
+    };
+    let streams = AnswerStreams::open(&queues).unwrap();
+    let services = Services::new(config, &auth, database.clone(), Search::new(database, None), streams, clock).unwrap();
     let (send, receive) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use shared::{
-    config::HistoryConfig,
     embedding::{EmbedError, Embedder, Embedders, Embedding, ModelId},
     knowledge::{
         EmbedArticle, ReconcileEmbeddings,
@@ -241,12 +240,7 @@ impl Embedder for Hesitant {
 async fn while_the_model_works(test: &Knowledge, change: impl AsyncFnOnce()) {
     let (asked, gate) = (Gate::closed(), Gate::closed());
     let embedder = Arc::new(Hesitant { model: tests::embedder(), asked: asked.clone(), gate: gate.clone() });
-    let context = worker::Context {
-        database: test.app.db.database.clone(),
-        embedders: Embedders::only(embedder),
-        clock: test.app.clock.clone(),
-        history: HistoryConfig { days: 400 },
-    };
+    let context = test.app.context(Embedders::only(embedder));
     let worker = Running::start(test.app.worker_with(worker::registry(&context)));
     asked.passed().await;
     change().await;

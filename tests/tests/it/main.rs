@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod assets;
+mod assistant;
 mod auth;
 mod bad_input;
 mod contextual;

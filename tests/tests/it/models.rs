@@ -319,13 +319,7 @@ impl Changing {
     }
 
     fn worker(&self, embedders: Embedders) -> Worker {
-        let context = worker::Context {
-            database: self.app.db.database.clone(),
-            embedders,
-            clock: self.app.clock.clone(),
-            history: shared::config::HistoryConfig { days: 400 },
-        };
-        self.app.worker_with(worker::registry(&context))
+        self.app.worker_with(worker::registry(&self.app.context(embedders)))
     }
 
     /// Open jobs, by name.

@@ -3,6 +3,7 @@
 pub(crate) mod bulk_change;
 pub(crate) mod count_views;
 pub(crate) mod embed_article;
+pub(crate) mod generate_answer;
 pub(crate) mod import_documentation;
 pub(crate) mod prune_history;
 pub(crate) mod publish_scheduled;

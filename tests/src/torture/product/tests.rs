@@ -23,7 +23,7 @@ async fn written() -> (TestApp, TenantId, PgConnection) {
     for _ in 0..50 {
         editor.work().await.unwrap();
     }
-    app.run_jobs_with(app.worker_with(registry(app.db.database.clone()))).await;
+    app.run_jobs_with(app.worker_with(registry(app.db.database.clone(), &app.queue_config))).await;
     (app, tenant, owner)
 }
 

@@ -14,7 +14,7 @@ use redis::{
 
 /// Cheap to clone; all clones share one connection.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: Client,
     settings: ConnectionManagerConfig,
     current: Arc<Mutex<Current>>,
@@ -28,7 +28,7 @@ struct Current {
 
 impl Connection {
     /// Prepares it; it is made when it is needed first.
-    pub(super) fn prepare(client: Client, settings: ConnectionManagerConfig) -> Result<Self, RedisError> {
+    pub(crate) fn prepare(client: Client, settings: ConnectionManagerConfig) -> Result<Self, RedisError> {
         let manager = client.get_connection_manager_lazy(settings.clone())?;
         Ok(Self { client, settings, current: Arc::new(Mutex::new(Current { manager, generation: 0 })) })
     }

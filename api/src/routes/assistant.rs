@@ -1,0 +1,209 @@
+//! Asking the assistant over HTTP: one JSON answer, or server-sent events as it is written.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Bytes, Data, Json, Path},
+};
+use futures::{Stream, stream};
+use serde::Deserialize;
+use shared::{
+    assistant::{self, AnswerId, Asked, Asker, MAX_SESSION_CHARS, Question, QuestionError},
+    auth::Principal,
+    knowledge::{PageUrl, PageUrlError},
+};
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::refusals::InvalidRequest;
+use crate::{
+    Services,
+    answering::{AnswerBody, AnswerMessage, Messages},
+    caller::Reader,
+    error::{ApiError, Code, Problem},
+    routes::asked_in,
+};
+
+/// How long a stream may be silent before it shows that it is alive.
+const BEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskBody {
+    /// 2 to 2000 characters, any language.
+    #[schema(min_length = 2, max_length = 2000, example = "How do I invite a colleague?")]
+    query: String,
+    /// Names the session: questions with the same name go on from each other. 1 to 200 characters; for visitors without an
+    /// account a random text of 16 to 100 characters. Left out: a new session.
+    #[schema(min_length = 1, max_length = 200)]
+    session_id: Option<String>,
+    /// The page that the asker is on.
+    #[schema(max_length = 2048, example = "https://app.example.com/settings/people")]
+    current_url: Option<String>,
+}
+
+/// Answers a question from the articles that the caller may see. With the header `Accept: text/event-stream` the answer comes as
+/// server-sent events while it is written; otherwise as one JSON document.
+#[utoipa::path(
+    post, path = "/api/v2/help-center/assistant/", tag = "Assistant", operation_id = "ask",
+    request_body = AskBody,
+    responses(
+        (status = 200, description = "The answer", content(
+            (AnswerBody = "application/json"),
+            (AnswerMessage = "text/event-stream"),
+        )),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
+    )
+)]
+pub(crate) async fn ask(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    http: HttpRequest,
+    body: Json<AskBody>,
+) -> Result<HttpResponse, ApiError> {
+    let body = body.into_inner();
+    let session = body.session_id.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let asker = asker(&services, &caller, &session)?;
+    let asked = Asked {
+        asker: asker.clone(),
+        roles: caller.roles.clone(),
+        session: session.clone(),
+        question: parse_question(&body.query)?,
+        page: parse_page(body.current_url.as_deref())?,
+        locale: asked_in(&http),
+    };
+    let answer = enqueue(&services, &caller, &asked).await?;
+    let messages = Messages::new(services.relay.follow(asker, answer, 0, true));
+    if wants_events(&http) {
+        Ok(event_stream(messages, services.stopping.clone()))
+    } else {
+        whole(messages, session).await
+    }
+}
+
+/// An answer of the caller's: whole, or from where a stream of events broke off.
+#[utoipa::path(
+    get, path = "/api/v2/help-center/assistant/answers/{id}/", tag = "Assistant", operation_id = "getAnswer",
+    params(
+        ("id" = String, Path, description = "`answer_id`"),
+        ("session_id" = Option<String>, Query, description = "The session that it was asked in, for visitors without an account"),
+        ("Last-Event-ID" = Option<u64>, Header, description = "With `Accept: text/event-stream`: the last `seq` that arrived"),
+    ),
+    responses(
+        (status = 200, description = "The answer; waits until it is complete", content(
+            (AnswerBody = "application/json"),
+            (AnswerMessage = "text/event-stream"),
+        )),
+        (status = 404, description = "There is no such answer of the caller's", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
+    )
+)]
+pub(crate) async fn answer(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    http: HttpRequest,
+    id: Path<String>,
+    query: actix_web::web::Query<SessionQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let id = Uuid::try_parse(&id).map_err(|_| no_such_answer())?;
+    let asker =
+        Asker::of(&caller, query.session_id.as_deref(), services.authenticator.pepper()).ok_or_else(no_such_answer)?;
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let found = assistant::answer(&mut tx, &asker, id).await?.ok_or_else(no_such_answer)?;
+    drop(tx);
+    if !wants_events(&http) {
+        let messages = Messages::new(services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, 0, false));
+        return whole(messages, found.session).await;
+    }
+    let after = http.headers().get("last-event-id").and_then(|last| last.to_str().ok()?.parse().ok()).unwrap_or(0);
+    let following = services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, after, false);
+    Ok(event_stream(Messages::new(following), services.stopping.clone()))
+}
+
+/// In which session something was asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SessionQuery {
+    session_id: Option<String>,
+}
+
+fn no_such_answer() -> ApiError {
+    ApiError::not_found("There is no such answer of yours.")
+}
+
+/// Keeps a question and has it answered, unless nobody could hear the answer.
+pub(crate) async fn enqueue(services: &Services, caller: &Principal, asked: &Asked) -> Result<AnswerId, ApiError> {
+    services.relay.streams().ping().await.map_err(|error| ApiError {
+        cause: Some(error.into()),
+        ..ApiError::new(
+            Code::ServiceUnavailable,
+            "The assistant is not available at the moment. Please try again in a few seconds.",
+        )
+    })?;
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    let answer = assistant::ask(&mut tx, asked).await?;
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// Who asks in a session.
+pub(crate) fn asker(services: &Services, caller: &Principal, session: &str) -> Result<Asker, ApiError> {
+    let length = session.chars().count();
+    if !(1..=MAX_SESSION_CHARS).contains(&length) || session.chars().any(char::is_control) {
+        return Err(ApiError::invalid(format!(
+            "`session_id` must have 1 to {MAX_SESSION_CHARS} characters, and no control characters."
+        )));
+    }
+    Asker::of(caller, Some(session), services.authenticator.pepper()).ok_or_else(|| {
+        ApiError::invalid("`session_id` must be a random text of 16 to 100 characters for visitors without an account.")
+    })
+}
+
+pub(crate) fn parse_question(text: &str) -> Result<Question, ApiError> {
+    text.parse().map_err(|error: QuestionError| ApiError::invalid(format!("`query`: {error}.")))
+}
+
+pub(crate) fn parse_page(text: Option<&str>) -> Result<Option<PageUrl>, ApiError> {
+    let parse =
+        |text: &str| text.parse().map_err(|error: PageUrlError| ApiError::invalid(format!("`current_url` {error}.")));
+    text.filter(|text| !text.is_empty()).map(parse).transpose()
+}
+
+/// The whole answer as JSON, once it is there.
+async fn whole(messages: Messages, session: String) -> Result<HttpResponse, ApiError> {
+    match AnswerBody::of(messages, session).await {
+        Ok(body) => Ok(HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)),
+        Err((message, true)) => Err(ApiError::new(Code::ServiceUnavailable, message)),
+        Err((message, false)) => Err(ApiError::new(Code::NotPossible, message)),
+    }
+}
+
+fn wants_events(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accepted.is_some_and(|accept| accept.contains("text/event-stream"))
+}
+
+fn event_stream(messages: Messages, stopping: CancellationToken) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(events(messages, stopping))
+}
+
+/// Messages, and signs of life while there are none. Ends when the process does: the client comes back to another one.
+fn events(messages: Messages, stopping: CancellationToken) -> impl Stream<Item = Result<Bytes, ApiError>> {
+    stream::unfold((messages, stopping), async |(mut messages, stopping)| {
+        let said = tokio::select! {
+            message = messages.next() => message?.to_server_sent_event(),
+            () = sleep(BEAT_EVERY) => Bytes::from_static(b": still there\n\n"),
+            () = stopping.cancelled() => return None,
+        };
+        Some((Ok(said), (messages, stopping)))
+    })
+}

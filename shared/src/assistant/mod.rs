@@ -1,0 +1,116 @@
+//! The assistant: questions are kept and queued, a worker writes their answers from passages that the asker may see, and those
+//! who wait hear it as it is written.
+//!
+//! [`ask`] keeps a question and enqueues [`GenerateAnswer`] in one transaction. [`Assistant::write`] is what the job calls. Events
+//! go through [`AnswerStreams`] to [`Relay`], which every process that serves clients has; the answer itself is a row. So
+//!
+//! - any process can serve any client, and a client that comes back misses nothing;
+//! - a worker that dies is replaced: the next attempt takes the word from it, and clients are told to start over;
+//! - Redis may lose everything: what is not heard is read from the row.
+//!
+//! Text of articles, questions, pages and names is data here: nothing in it is followed.
+
+mod cache;
+mod event;
+mod extractive;
+mod follow;
+mod html;
+mod jobs;
+mod metrics;
+mod pack;
+mod passage;
+mod question;
+mod refusal;
+mod relevance;
+mod standalone;
+mod store;
+mod streams;
+mod voice;
+mod write;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use event::{Citation, Done, Event, Failure, FailureCode, Nearest, Outcome, Reason, Step, Usage};
+use extractive::SentenceVectors;
+pub use follow::{Following, PATIENCE, Relay};
+pub use html::html;
+pub use jobs::GenerateAnswer;
+pub use question::{Asked, Asker, MAX_QUESTION_CHARS, MAX_SESSION_CHARS, MIN_QUESTION_CHARS, Question, QuestionError};
+pub use store::Answer;
+pub use streams::{AnswerId, AnswerStreams, Said};
+pub use write::Attempt;
+
+use crate::{
+    db::{Database, TenantTx},
+    embedding::Embedder,
+    queue,
+    search::Search,
+};
+
+/// Most characters of what somebody says about an answer.
+pub const MAX_COMMENT_CHARS: usize = 1_000;
+/// How many tokens of passages an answer is written from.
+const CONTEXT_TOKENS: usize = 3_000;
+
+/// Writes answers. Cheap to clone.
+#[derive(Clone)]
+pub struct Assistant {
+    database: Database,
+    search: Search,
+    embedder: Option<Arc<dyn Embedder>>,
+    streams: AnswerStreams,
+    sentences: Arc<SentenceVectors>,
+    context_tokens: usize,
+}
+
+impl Assistant {
+    /// Sentences are compared by the embedder; by words alone without one.
+    pub fn new(
+        database: Database,
+        search: Search,
+        embedder: Option<Arc<dyn Embedder>>,
+        streams: AnswerStreams,
+    ) -> Self {
+        let sentences = Arc::default();
+        Self { database, search, embedder, streams, sentences, context_tokens: CONTEXT_TOKENS }
+    }
+}
+
+/// Keeps a question and has it answered, once the transaction commits.
+pub async fn ask(tx: &mut TenantTx, asked: &Asked) -> Result<AnswerId, sqlx::Error> {
+    let id = store::add(tx, asked).await?;
+    queue::enqueue(tx, &GenerateAnswer { answer_id: id }).await?;
+    Ok(AnswerId { tenant: tx.tenant(), id })
+}
+
+/// An asker's own answer. `None`: there is none of theirs.
+pub async fn answer(tx: &mut TenantTx, asker: &Asker, id: Uuid) -> Result<Option<Answer>, sqlx::Error> {
+    store::answer(tx, asker, id).await
+}
+
+/// An asker's answers in a session, the latest first, at most so many.
+pub async fn answers(tx: &mut TenantTx, asker: &Asker, session: &str, limit: i64) -> Result<Vec<Answer>, sqlx::Error> {
+    store::answers(tx, asker, Some(session), None, limit).await
+}
+
+/// Keeps whether an answer helped; the latest word counts. `false`: there is no such answer of the asker's, or it has not ended.
+pub async fn rate(
+    tx: &mut TenantTx,
+    asker: &Asker,
+    id: Uuid,
+    is_helpful: bool,
+    comment: Option<&str>,
+) -> Result<bool, sqlx::Error> {
+    store::rate(tx, asker, id, is_helpful, comment).await
+}
+
+/// Gives an answer up that its asker does not want any more. `false`: there is none of theirs that is being written. Once this is
+/// committed, [`AnswerStreams::end`] tells those who wait and stops the worker.
+pub async fn cancel(tx: &mut TenantTx, asker: &Asker, id: Uuid) -> Result<bool, sqlx::Error> {
+    if store::answer(tx, asker, id).await?.is_none() {
+        return Ok(false);
+    }
+    store::give_up(tx, id, FailureCode::Cancelled).await
+}
