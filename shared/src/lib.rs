@@ -7,7 +7,8 @@
 //! | [`knowledge`] | articles, revisions, categories, tags, import, and how text becomes passages |
 //! | [`search`] | the keyword and the semantic arm, their fusion, snippets |
 //!
-//! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
+//! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`llm`] (language models),
+//! [`outbound`] (servers that tenants name), [`secrets`] (what is encrypted), [`auth`] (callers),
 //! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
 //! [`telemetry`].
 //!
@@ -21,12 +22,15 @@ pub mod config;
 pub mod db;
 pub mod embedding;
 pub mod knowledge;
+pub mod llm;
 pub mod markdown;
+pub mod outbound;
 pub mod pagination;
 pub mod queue;
 mod remote;
 pub mod reranker;
 pub mod scheduling;
 pub mod search;
+pub mod secrets;
 pub mod telemetry;
 pub mod tenancy;
