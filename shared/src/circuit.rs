@@ -77,6 +77,15 @@ impl Circuit {
         Some(Permit { circuit: self, tries, asked_at: now })
     }
 
+    /// Whether a call would be refused now.
+    pub(crate) fn refuses(&self, now: Instant) -> bool {
+        match *self.lock() {
+            State::Closed { .. } => false,
+            State::Open { until, .. } => now < until,
+            State::Trying { .. } => true,
+        }
+    }
+
     /// Whether calls are refused, but for one that tries.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(*self.lock(), State::Closed { .. })
@@ -146,10 +155,12 @@ mod tests {
     fn it_opens_after_failures_in_a_row_and_refuses_until_the_rest_is_over() {
         let now = Instant::now();
         let circuit = opened(now);
-        assert!(circuit.is_open());
+        assert!(circuit.is_open() && circuit.refuses(now));
         assert!(circuit.permit(now).is_none());
         assert!(circuit.permit(now + REST.mul_f64(0.99)).is_none());
-        assert!(circuit.permit(now + REST).is_some());
+        assert!(!circuit.refuses(now + REST));
+        let tries = circuit.permit(now + REST);
+        assert!(tries.is_some() && circuit.refuses(now + REST));
     }
 
     #[test]

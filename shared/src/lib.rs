@@ -8,7 +8,8 @@
 //! | [`search`] | the keyword and the semantic arm, their fusion, snippets |
 //! | [`assistant`] | questions, answers that cite, what is remembered of people |
 //!
-//! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
+//! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`llm`] (language models),
+//! [`outbound`] (servers that tenants name), [`secrets`] (what is encrypted), [`auth`] (callers),
 //! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
 //! [`telemetry`].
 //!
@@ -23,7 +24,9 @@ pub mod config;
 pub mod db;
 pub mod embedding;
 pub mod knowledge;
+pub mod llm;
 pub mod markdown;
+pub mod outbound;
 pub mod pagination;
 pub mod queue;
 mod redis_connection;
@@ -31,5 +34,6 @@ mod remote;
 pub mod reranker;
 pub mod scheduling;
 pub mod search;
+pub mod secrets;
 pub mod telemetry;
 pub mod tenancy;

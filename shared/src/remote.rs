@@ -8,8 +8,9 @@
 use std::{error::Error as _, time::Duration};
 
 use async_openai::{Client, config::Config, error::OpenAIError, middleware::HttpRequestFactory};
+use http_body_util::Limited;
 use reqwest::{
-    Response,
+    Body, Response,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
     redirect::Policy,
 };
@@ -88,25 +89,33 @@ impl Config for Endpoint {
 }
 
 /// What connections are made by. Not to follow redirects keeps the key where it was meant to go.
-pub(crate) fn http() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).redirect(Policy::none()).build()
+pub(crate) fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().connect_timeout(CONNECT_WITHIN).redirect(Policy::none())
 }
 
-/// A client whose calls are single attempts. They end with the connection, not by time: that is the caller's.
-pub(crate) fn client(endpoint: Endpoint) -> Result<Client<Endpoint>, reqwest::Error> {
-    let http = http()?;
+/// Connections to a server that the operator has named.
+pub(crate) fn http() -> Result<reqwest::Client, reqwest::Error> {
+    builder().build()
+}
+
+/// A client whose calls are single attempts. They end with the connection, not by time: that is the caller's. An answer of more than
+/// `most_bytes` breaks there.
+pub(crate) fn client(endpoint: Endpoint, http: reqwest::Client, most_bytes: usize) -> Client<Endpoint> {
     let sender = http.clone();
     let send = service_fn(move |request: HttpRequestFactory| {
         let http = sender.clone();
         async move {
             let response = http.execute(request.build().await?).await?;
+            let response = Response::from(
+                hyper::Response::<Body>::from(response).map(|body| Body::wrap(Limited::new(body, most_bytes))),
+            );
             if response.status().is_success() {
                 return Ok::<Response, OpenAIError>(response);
             }
             Err(OpenAIError::Boxed(Box::new(refusal(response).await)))
         }
     });
-    Ok(Client::build(http, endpoint).with_http_service(send))
+    Client::build(http, endpoint).with_http_service(send)
 }
 
 /// Why a call has no answer. The messages repeat nothing of what was sent or answered.
@@ -181,6 +190,8 @@ impl From<OpenAIError> for CallError {
     fn from(error: OpenAIError) -> Self {
         match error {
             OpenAIError::Reqwest(error) => Self::Unreachable(innermost(&error)),
+            // In the middle of a stream; its own message may have what was sent.
+            OpenAIError::StreamError(_) => Self::Unreachable("the connection broke".to_owned()),
             OpenAIError::Boxed(boxed) => match boxed.downcast::<Self>() {
                 Ok(error) => *error,
                 Err(_) => Self::Unreadable("an unknown error".to_owned()),

@@ -4,7 +4,8 @@
 //! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
 
 mod embedding;
-mod remote;
+mod llm;
+pub(crate) mod remote;
 mod search;
 mod traces;
 
@@ -17,12 +18,14 @@ use std::{
 
 use secrecy::SecretString;
 
+pub(crate) use self::llm::{COMPLETIONS, OPENAI};
 pub use self::{
     embedding::{EmbeddingConfig, LocalModelConfig, ModelConfig, OpenAiModelConfig},
+    llm::{LlmConfig, LlmLimits, LlmModelConfig},
     search::{RerankerConfig, SearchConfig},
     traces::TracesConfig,
 };
-use crate::queue::Queue;
+use crate::{queue::Queue, secrets::SecretsKey};
 
 /// A variable that is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +227,22 @@ impl WorkerConfig {
     pub fn concurrency_of(&self, queue: Queue) -> Option<usize> {
         let Some(queues) = &self.queues else { return Some(self.concurrency) };
         queues.iter().find(|(served, _)| *served == queue).map(|(_, at_once)| at_once.unwrap_or(self.concurrency))
+    }
+}
+
+/// What secrets that tenants give are encrypted with.
+#[derive(Debug, Clone)]
+pub struct SecretsConfig {
+    /// `SECRETS_KEY`: 32 bytes, as 64 hexadecimal digits or in base64. Unset: tenants can give no secret, such as the key for a
+    /// language model of their own.
+    pub key: Option<SecretsKey>,
+}
+
+impl SecretsConfig {
+    /// Reads the section.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        let key = optional("SECRETS_KEY")?.map(|text| SecretsKey::parse(&text)).transpose();
+        Ok(Self { key: key.map_err(|problem| ConfigError::Invalid { variable: "SECRETS_KEY", problem })? })
     }
 }
 

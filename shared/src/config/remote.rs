@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 /// An address that a path is added to. The message does not repeat it: it may have a password.
-pub(super) fn base_address(text: &str, added: &str) -> Result<Url, String> {
+pub(crate) fn base_address(text: &str, added: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim().trim_end_matches('/')).map_err(|error| error.to_string())?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("it must begin with http:// or https://".to_owned());
@@ -22,7 +22,7 @@ pub(super) fn base_address(text: &str, added: &str) -> Result<Url, String> {
 }
 
 /// A key that can stand in a header.
-pub(super) fn bearer_token(key: &str) -> Result<SecretString, String> {
+pub(crate) fn bearer_token(key: &str) -> Result<SecretString, String> {
     let key = SecretString::from(key.trim());
     if !key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("it has characters that no key has, such as blanks".to_owned());
@@ -31,7 +31,7 @@ pub(super) fn bearer_token(key: &str) -> Result<SecretString, String> {
 }
 
 /// Something that can stand in the id of a model.
-pub(super) fn one_word(text: &str) -> Result<String, String> {
+pub(crate) fn one_word(text: &str) -> Result<String, String> {
     let word = text.trim();
     if word.len() > 200 || word.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err("it must be one word of at most 200 bytes".to_owned());

@@ -1,8 +1,8 @@
 //! Metrics of this process, and their text form for Prometheus.
 
 use prometheus::{
-    Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, TextEncoder, core::Collector,
+    CounterVec, Encoder as _, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, TextEncoder, core::Collector,
 };
 
 /// Tells which release runs.
@@ -21,6 +21,11 @@ pub fn counter(name: &str, help: &str) -> IntCounter {
 /// A counter for each combination of labels.
 pub fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(Opts::new(name, help), labels), name)
+}
+
+/// A counter of real numbers for each combination of labels.
+pub fn float_counters(name: &str, help: &str, labels: &[&str]) -> CounterVec {
+    registered(CounterVec::new(Opts::new(name, help), labels), name)
 }
 
 /// A gauge without labels.

@@ -29,6 +29,8 @@ use crate::{
 const MOST_BYTES: usize = 256 * 1024;
 /// How much of a text is sent, in bytes. OpenAI's models read 8,192 tokens, and a token has at least a byte.
 const WINDOW_BYTES: usize = 8 * 1024;
+/// How long an answer may be: four times what vectors for the largest batch take.
+const MOST_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Sent for a text without a word: servers refuse empty ones.
 const NOTHING: &str = ".";
 
@@ -82,8 +84,9 @@ impl OpenAiEmbedder {
     /// Nothing is sent yet.
     pub(super) fn new(config: &OpenAiModelConfig) -> Result<Self, EmbedError> {
         let endpoint = Endpoint::new(&config.base_url, config.api_key.as_ref());
-        let client = remote::client(endpoint)
+        let http = remote::http()
             .map_err(|error| EmbedError::Misconfigured(format!("there can be no HTTP client: {error}")))?;
+        let client = remote::client(endpoint, http, MOST_ANSWER_BYTES);
         let id = ModelId::new(&config.model, &config.version);
         Ok(Self {
             metrics: RemoteMetrics::of(&id),
