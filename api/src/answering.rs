@@ -70,6 +70,8 @@ pub(crate) struct Ending {
     degraded: Vec<String>,
     /// Whether the same had been answered before.
     is_cached: bool,
+    /// How many sentences of a language model are not shown, because no passage supports them.
+    withheld_claims: u32,
     /// What it cost; null: no language model was asked.
     usage: Option<UsageLine>,
 }
@@ -117,6 +119,7 @@ impl Ending {
             provider: done.provider,
             degraded: done.degraded,
             is_cached: done.is_cached,
+            withheld_claims: done.withheld_claims,
             usage,
         }
     }

@@ -92,6 +92,8 @@ pub struct Done {
     pub degraded: Vec<String>,
     /// Whether the same was answered before.
     pub is_cached: bool,
+    /// How many sentences of the language model are not shown, because no passage supports them.
+    pub withheld_claims: u32,
     /// What it cost; none: no model was asked.
     pub usage: Option<Usage>,
 }

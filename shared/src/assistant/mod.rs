@@ -11,14 +11,17 @@
 //! Text of articles, questions, pages and names is data here: nothing in it is followed.
 
 mod cache;
+mod claims;
 mod event;
 mod extractive;
 mod follow;
 mod html;
 mod jobs;
 mod metrics;
+mod model;
 mod pack;
 mod passage;
+mod prompt;
 mod question;
 mod refusal;
 mod relevance;
@@ -45,14 +48,13 @@ pub use write::Attempt;
 use crate::{
     db::{Database, TenantTx},
     embedding::Embedder,
+    llm::Llm,
     queue,
     search::Search,
 };
 
 /// Most characters of what somebody says about an answer.
 pub const MAX_COMMENT_CHARS: usize = 1_000;
-/// How many tokens of passages an answer is written from.
-const CONTEXT_TOKENS: usize = 3_000;
 
 /// Writes answers. Cheap to clone.
 #[derive(Clone)]
@@ -61,8 +63,8 @@ pub struct Assistant {
     search: Search,
     embedder: Option<Arc<dyn Embedder>>,
     streams: AnswerStreams,
+    llm: Option<Llm>,
     sentences: Arc<SentenceVectors>,
-    context_tokens: usize,
 }
 
 impl Assistant {
@@ -73,8 +75,13 @@ impl Assistant {
         embedder: Option<Arc<dyn Embedder>>,
         streams: AnswerStreams,
     ) -> Self {
-        let sentences = Arc::default();
-        Self { database, search, embedder, streams, sentences, context_tokens: CONTEXT_TOKENS }
+        Self { database, search, embedder, streams, llm: None, sentences: Arc::default() }
+    }
+
+    /// Lets language models write, for tenants that have one.
+    #[must_use]
+    pub fn written_by(self, llm: Llm) -> Self {
+        Self { llm: Some(llm), ..self }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use super::event::Citation;
+
 /// A passage, or several that follow each other, under one marker.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {
@@ -31,4 +33,19 @@ pub struct Passage {
     pub similarity: Option<f64>,
     /// The article's, 0 to 1.
     pub score: f64,
+}
+
+impl Passage {
+    /// As somebody is told who reads an answer that rests on it.
+    pub(super) fn citation(&self, quotes: Vec<String>) -> Citation {
+        Citation {
+            marker: self.marker,
+            article_id: self.article_id,
+            slug: self.slug.clone(),
+            title: self.title.clone(),
+            heading_path: self.heading_path.clone(),
+            anchor: self.anchor.clone(),
+            quotes,
+        }
+    }
 }

@@ -147,7 +147,6 @@ pub(super) struct Written {
     pub(super) citations: Vec<Citation>,
     pub(super) nearest: Vec<Nearest>,
     pub(super) model: Option<String>,
-    pub(super) withheld_claims: i32,
     pub(super) done: Done,
 }
 
@@ -196,7 +195,7 @@ pub(super) async fn finish(
         written.model,
         &done.degraded,
         done.is_cached,
-        written.withheld_claims,
+        i32::try_from(done.withheld_claims).unwrap_or(i32::MAX),
         usage.map(|usage| usage.input_tokens),
         usage.map(|usage| usage.output_tokens),
         usage.and_then(|usage| usage.usd)
@@ -291,15 +290,6 @@ pub(super) async fn give_up(tx: &mut TenantTx, answer: Uuid, why: FailureCode) -
     Ok(given_up.rows_affected() > 0)
 }
 
-/// Whether an answer is still wanted.
-pub(super) async fn status(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Status>, sqlx::Error> {
-    let tenant = tx.tenant().uuid();
-    let status = sqlx::query_scalar!("select status from answers where tenant_id = $1 and id = $2", tenant, answer)
-        .fetch_optional(tx.connection())
-        .await?;
-    Ok(status.map(|status| Status::of_row(&status)))
-}
-
 /// An answer as its asker reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -337,7 +327,7 @@ pub(super) async fn answers(
     let rows = sqlx::query_as!(
         Row,
         r#"select a.id, c.session_id, a.question, a.asked_at, a.finished_at, a.status, a.outcome, a.reason, a.answer, a.citations,
-                  a.nearest, a.provider, a.degraded, a.is_cached, a.input_tokens, a.output_tokens, a.usd::float8 as usd,
+                  a.nearest, a.provider, a.degraded, a.is_cached, a.withheld_claims, a.input_tokens, a.output_tokens, a.usd::float8 as usd,
                   a.is_helpful
            from answers a join conversations c on c.tenant_id = a.tenant_id and c.id = a.conversation_id
            where a.tenant_id = $1 and c.asker = $2 and ($3::text is null or c.session_id = $3) and ($4::uuid is null or a.id = $4)
@@ -368,6 +358,7 @@ struct Row {
     provider: Option<String>,
     degraded: Vec<String>,
     is_cached: bool,
+    withheld_claims: i32,
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
     usd: Option<f64>,
@@ -394,6 +385,7 @@ impl Row {
                     provider: self.provider.unwrap_or_default(),
                     degraded: self.degraded,
                     is_cached: self.is_cached,
+                    withheld_claims: self.withheld_claims.unsigned_abs(),
                     usage,
                 }),
             ],

@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_secs(2);
 /// Another worker writes the answer by now.
 #[derive(Debug, thiserror::Error)]
 #[error("another worker writes this answer")]
-pub struct Superseded;
+pub(super) struct Superseded;
 
 /// The events of an answer, on their way to those who wait.
 pub(super) struct Voice {
@@ -61,6 +61,12 @@ impl Voice {
             self.begin_again().await?;
         }
         Ok(())
+    }
+
+    /// Takes back what was said of the answer: it is said in other words.
+    pub(super) async fn start_over(&mut self) -> Result<(), Superseded> {
+        self.said.clear();
+        self.say(vec![Event::Restart]).await
     }
 
     /// `false`: Redis did not hear it, or has forgotten what was before.

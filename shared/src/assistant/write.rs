@@ -1,10 +1,11 @@
 //! Writing an answer: from the question to the row, told to those who wait while it happens.
 //!
-//! 1. The question with what it leaves out ([`standalone`]), and a search with the asker's own roles.
-//! 2. Below the relevance floor, or where a person is asked for, it is refused or handed over.
-//! 3. What was found is packed into a context ([`pack`]). The same question of the same audience over the same passages has its
-//!    answer already ([`cache`]).
-//! 4. Otherwise sentences are chosen ([`extractive`]), each checked against the passage that it cites.
+//! 1. The question with what it leaves out ([`super::standalone`]), and a search with the asker's own roles.
+//! 2. Where a person is asked for, or below the relevance floor, it is handed over or refused ([`super::refusal`]).
+//! 3. What was found is packed into a context ([`super::pack`]). The same question of the same audience over the same passages has
+//!    its answer already ([`super::cache`]).
+//! 4. A language model writes it, where there is one ([`super::model`]); otherwise, or when it fails, it is composed of the best
+//!    sentences ([`super::extractive`]). Either way nothing is said that no passage says.
 //!
 //! Running it twice is harmless: what is written stays, and only one worker at a time has the word.
 
@@ -14,17 +15,19 @@ use uuid::Uuid;
 
 use super::{
     Assistant, cache,
-    event::{Citation, Done, Event, FailureCode, Nearest, Outcome, Reason, Step},
+    event::{Citation, Done, Event, FailureCode, Nearest, Outcome, Reason, Step, Usage},
     extractive, metrics,
     pack::pack,
     passage::Passage,
+    prompt::Context,
     refusal, relevance,
     standalone::standalone,
-    store::{self, Open, Took, Written},
+    store::{self, Open, Took, Turn, Written},
     streams::AnswerId,
     voice::{Superseded, Voice},
 };
 use crate::{
+    llm::{self, Model},
     search::{Arm, Found, SearchRequest},
     tenancy::TenantId,
 };
@@ -35,17 +38,15 @@ const TURNS: i64 = 4;
 const ARTICLES: usize = 6;
 /// … of each at most so many.
 const PASSAGES_EACH: usize = 4;
+/// How many tokens of passages an answer is composed from.
+const CONTEXT_TOKENS: usize = 3_000;
+/// The share of a model's context that is for passages; the rest is for what was said before and for instructions.
+const SHARE_OF_PASSAGES: f64 = 0.7;
 /// How many articles are offered instead of an answer.
 const NEAREST: usize = 3;
 
-/// Why an attempt ended early.
-#[derive(Debug, thiserror::Error)]
-enum Stopped {
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error(transparent)]
-    Superseded(#[from] Superseded),
-}
+const EXTRACTIVE: &str = "extractive";
+const OPENAI: &str = "openai";
 
 /// What became of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,15 +57,67 @@ pub enum Attempt {
     NothingToDo,
 }
 
+/// Why an attempt ended early.
+#[derive(Debug, thiserror::Error)]
+enum Stopped {
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
+}
+
 /// An answer before it is kept.
+#[derive(Debug)]
 struct Draft {
     outcome: Outcome,
     reason: Option<Reason>,
-    /// In pieces, as they are said.
+    /// What was said already.
+    said: String,
+    /// What is still to be said.
     pieces: Vec<String>,
     citations: Vec<Citation>,
     nearest: Vec<Nearest>,
+    provider: &'static str,
+    model: Option<String>,
+    prompt: Option<serde_json::Value>,
+    usage: Option<Usage>,
+    withheld: u32,
     is_cached: bool,
+    /// What was not available.
+    degraded: Vec<String>,
+    first_chunk_at: Option<Instant>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            outcome: Outcome::Answered,
+            reason: None,
+            said: String::new(),
+            pieces: Vec::new(),
+            citations: Vec::new(),
+            nearest: Vec::new(),
+            provider: EXTRACTIVE,
+            model: None,
+            prompt: None,
+            usage: None,
+            withheld: 0,
+            is_cached: false,
+            degraded: Vec::new(),
+            first_chunk_at: None,
+        }
+    }
+}
+
+/// A question with what was found for it.
+struct Work<'a> {
+    id: AnswerId,
+    open: &'a Open,
+    turns: &'a [Turn],
+    searched_for: &'a str,
+    model: Option<&'a Model>,
+    passages: &'a [Passage],
+    nearest: &'a [Nearest],
 }
 
 impl Assistant {
@@ -98,80 +151,112 @@ impl Assistant {
         tx.commit().await?;
         let begun = Instant::now();
         let mut voice = Voice::begin(&self.streams, id).await;
-        let searched_for = standalone(&open.question, &turns, open.page.as_deref());
-        self.answer(id, &open, &searched_for, begun, &mut voice).await
-    }
-
-    async fn answer(
-        &self,
-        id: AnswerId,
-        open: &Open,
-        searched_for: &str,
-        begun: Instant,
-        voice: &mut Voice,
-    ) -> Result<Attempt, Stopped> {
         voice.say(vec![Event::Status { status: Step::Searching }]).await?;
-        let found = self.find(id.tenant, open, searched_for).await?;
+
+        let (model, unavailable) = self.model(id.tenant).await;
+        let searched_for = self.searched_for(id, &open, &turns, model.as_ref()).await;
+        let found = self.find(id.tenant, &open, &searched_for).await?;
         let relevance = relevance::relevance(&found);
-        let degraded: Vec<String> = found.degraded.iter().map(Arm::as_str).map(str::to_owned).collect();
+        let mut degraded: Vec<String> = found.degraded.iter().map(Arm::as_str).map(str::to_owned).collect();
+        degraded.extend(unavailable.map(|reason| reason.as_str().to_owned()));
         let nearest = nearest(&found);
-        let passages = pack(found, self.context_tokens);
+        let passages = pack(found, context_tokens(model.as_ref()));
         let retrieval = begun.elapsed();
+
         let writing_began = Instant::now();
-        let key = cache::key(searched_for, open, "extractive", &passages);
-        let draft = if refusal::wants_a_person(&open.question) {
+        let work = Work {
+            id,
+            open: &open,
+            turns: &turns,
+            searched_for: &searched_for,
+            model: model.as_ref(),
+            passages: &passages,
+            nearest: &nearest,
+        };
+        let key = cache::key(&searched_for, &open, model.as_ref().map_or(EXTRACTIVE, Model::name), &passages);
+        let mut draft = if refusal::wants_a_person(&open.question) {
             refused(Outcome::HandedOver, Reason::CustomerRequest, Vec::new())
         } else if relevance < relevance::FLOOR || passages.is_empty() {
-            refused(Outcome::Refused, refusal::reason(&open.question), nearest)
+            refused(Outcome::Refused, refusal::reason(&open.question), nearest.clone())
         } else {
             voice.say(vec![Event::Status { status: Step::Writing }]).await?;
-            let mut tx = self.database.tenant(id.tenant).await?;
-            let cached = store::cached(&mut tx, &key).await?;
-            drop(tx);
-            match cached {
-                Some((text, citations, _)) => Draft { is_cached: true, ..answered(vec![text], citations) },
-                None => match self.compose(searched_for, &passages).await {
-                    Some(draft) => draft,
-                    None => refused(Outcome::Refused, refusal::reason(&open.question), nearest),
-                },
-            }
+            self.draft(&work, &key, &mut voice).await?
         };
-        let chunks = draft.pieces.iter().map(|text| Event::Chunk { text: text.clone() }).collect();
-        voice.say(chunks).await?;
-        let first_chunk = open.queued_for + begun.elapsed();
+        voice.say(draft.pieces.iter().map(|text| Event::Chunk { text: text.clone() }).collect()).await?;
+        let first_chunk_at = draft.first_chunk_at.unwrap_or_else(Instant::now);
+        degraded.append(&mut draft.degraded);
         let done = Done {
             outcome: draft.outcome,
             reason: draft.reason,
-            provider: "extractive".to_owned(),
+            provider: draft.provider.to_owned(),
             degraded,
             is_cached: draft.is_cached,
-            usage: None,
+            withheld_claims: draft.withheld,
+            usage: draft.usage,
         };
         let written = Written {
-            searched_for: searched_for.to_owned(),
+            searched_for,
             relevance,
-            prompt: None,
-            took: Took { retrieval, writing: writing_began.elapsed(), first_chunk: Some(first_chunk) },
-            text: draft.pieces.concat(),
+            prompt: draft.prompt,
+            took: Took {
+                retrieval,
+                writing: writing_began.elapsed(),
+                first_chunk: Some(open.queued_for + first_chunk_at.duration_since(begun)),
+            },
+            text: draft.said + &draft.pieces.concat(),
             citations: draft.citations,
             nearest: draft.nearest,
-            model: None,
-            withheld_claims: 0,
-            done: done.clone(),
+            model: draft.model,
+            done,
         };
+        self.keep(id, &open, &written, &passages, &key, voice).await
+    }
+
+    /// Keeps the answer, and then says that it is complete.
+    async fn keep(
+        &self,
+        id: AnswerId,
+        open: &Open,
+        written: &Written,
+        passages: &[Passage],
+        key: &[u8],
+        mut voice: Voice,
+    ) -> Result<Attempt, Stopped> {
+        let done = &written.done;
         let mut tx = self.database.tenant(id.tenant).await?;
-        if !store::finish(&mut tx, id.id, &written, &passages).await? {
+        if !store::finish(&mut tx, id.id, written, passages).await? {
             return Ok(Attempt::NothingToDo);
         }
         if done.outcome == Outcome::Answered && !done.is_cached && done.degraded.is_empty() {
-            store::cache(&mut tx, &key, id.id).await?;
+            store::cache(&mut tx, key, id.id).await?;
         }
         tx.commit().await?;
-        metrics::written(&done, open.queued_for, &written.took);
-        let citations = Event::Citations { citations: written.citations, nearest: written.nearest };
+        metrics::written(done, open.queued_for, &written.took);
+        let citations = Event::Citations { citations: written.citations.clone(), nearest: written.nearest.clone() };
         // Who waits hears it from the row, if not from here.
         let _ = voice.say(vec![citations, Event::Done(done.clone())]).await;
         Ok(Attempt::Written(done.outcome))
+    }
+
+    /// The model that writes the tenant's answers; or why it does not, where there should be one.
+    async fn model(&self, tenant: TenantId) -> (Option<Model>, Option<Reason>) {
+        let Some(llm) = &self.llm else { return (None, None) };
+        match llm.for_tenant(tenant).await {
+            Ok(model) => (model, None),
+            Err(error) => {
+                tracing::warn!(%error, %tenant, "assistant.model_unavailable: answers are composed without one");
+                (None, Some(reason_of(&error)))
+            }
+        }
+    }
+
+    /// The question with what it leaves out because it was said before: by the model, where there is one and it says so in time.
+    async fn searched_for(&self, id: AnswerId, open: &Open, turns: &[Turn], model: Option<&Model>) -> String {
+        let by_rules = standalone(&open.question, turns, open.page.as_deref());
+        match model.filter(|_| !turns.is_empty() && goes_on(&by_rules, &open.question)) {
+            Some(model) => self.rewritten(model, id.id, &open.question, turns).await.unwrap_or(by_rules),
+            None => by_rules,
+        }
     }
 
     async fn find(&self, tenant: TenantId, open: &Open, searched_for: &str) -> Result<Found, sqlx::Error> {
@@ -181,26 +266,103 @@ impl Assistant {
         self.search.passages(tenant, &open.roles, &request, ARTICLES, PASSAGES_EACH).await
     }
 
-    async fn compose(&self, question: &str, passages: &[Passage]) -> Option<Draft> {
-        let composed = extractive::compose(self.embedder.as_deref(), &self.sentences, question, passages).await;
-        let (pieces, citations) = extractive::cited(&composed, passages);
-        (!pieces.is_empty()).then(|| answered(pieces, citations))
+    /// The answer of the passages: one that was given before, the model's, or the one that is composed of sentences.
+    async fn draft(&self, work: &Work<'_>, key: &[u8], voice: &mut Voice) -> Result<Draft, Stopped> {
+        let mut tx = self.database.tenant(work.id.tenant).await?;
+        let cached = store::cached(&mut tx, key).await?;
+        drop(tx);
+        if let Some((text, citations, model)) = cached {
+            let provider = if model.is_some() { OPENAI } else { EXTRACTIVE };
+            return Ok(Draft { pieces: vec![text], citations, model, provider, is_cached: true, ..Draft::default() });
+        }
+        let Some(model) = work.model else { return Ok(self.compose(work, Draft::default()).await) };
+        let context = Context { open: work.open, turns: work.turns, memories: &[], passages: work.passages };
+        let generated = self.generate(model, work.id.id, &context, voice).await?;
+        let prompt = Some(generated.prompt);
+        let degraded = match generated.failed {
+            Some(error) => {
+                tracing::warn!(%error, answer = %work.id.id, "assistant.model_failed: the answer is composed without it");
+                reason_of(&error).as_str()
+            }
+            // It says that the passages do not answer the question.
+            None if generated.text.is_empty() && generated.withheld == 0 => {
+                let refused = refused(Outcome::Refused, refusal::reason(&work.open.question), work.nearest.to_vec());
+                return Ok(Draft {
+                    provider: OPENAI,
+                    model: Some(model.name().to_owned()),
+                    prompt,
+                    usage: generated.usage,
+                    ..refused
+                });
+            }
+            None if generated.shown >= generated.withheld => {
+                return Ok(Draft {
+                    said: generated.text,
+                    citations: generated.citations,
+                    provider: OPENAI,
+                    model: Some(model.name().to_owned()),
+                    prompt,
+                    usage: generated.usage,
+                    withheld: generated.withheld,
+                    first_chunk_at: generated.first_chunk_at,
+                    ..Draft::default()
+                });
+            }
+            // Most of what it said is in no passage: what is left of it is not to be trusted either.
+            None => "unsupported",
+        };
+        if generated.first_chunk_at.is_some() {
+            voice.start_over().await?;
+        }
+        let draft = Draft {
+            prompt,
+            usage: generated.usage,
+            withheld: generated.withheld,
+            degraded: vec![degraded.to_owned()],
+            ..Draft::default()
+        };
+        Ok(self.compose(work, draft).await)
     }
-}
 
-fn answered(pieces: Vec<String>, citations: Vec<Citation>) -> Draft {
-    Draft { outcome: Outcome::Answered, reason: None, pieces, citations, nearest: Vec::new(), is_cached: false }
+    /// The best sentences of the passages; refused, when there are none.
+    async fn compose(&self, work: &Work<'_>, draft: Draft) -> Draft {
+        let embedder = self.embedder.as_deref();
+        let composed = extractive::compose(embedder, &self.sentences, work.searched_for, work.passages).await;
+        let (pieces, citations) = extractive::cited(&composed, work.passages);
+        if !pieces.is_empty() {
+            return Draft { pieces, citations, ..draft };
+        }
+        let refused = refused(Outcome::Refused, refusal::reason(&work.open.question), work.nearest.to_vec());
+        Draft {
+            outcome: refused.outcome,
+            reason: refused.reason,
+            pieces: refused.pieces,
+            nearest: refused.nearest,
+            ..draft
+        }
+    }
 }
 
 fn refused(outcome: Outcome, reason: Reason, nearest: Vec<Nearest>) -> Draft {
-    Draft {
-        outcome,
-        reason: Some(reason),
-        pieces: vec![refusal::words(reason, !nearest.is_empty())],
-        citations: Vec::new(),
-        nearest,
-        is_cached: false,
+    let pieces = vec![refusal::words(reason, !nearest.is_empty())];
+    Draft { outcome, reason: Some(reason), pieces, nearest, ..Draft::default() }
+}
+
+fn reason_of(error: &llm::LlmError) -> Reason {
+    match error.reason() {
+        llm::Reason::Budget => Reason::Budget,
+        llm::Reason::ProviderDown => Reason::ProviderDown,
     }
+}
+
+/// Whether the rules found that a question goes on from another.
+fn goes_on(by_rules: &str, question: &str) -> bool {
+    by_rules.split_whitespace().ne(question.split_whitespace())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
+fn context_tokens(model: Option<&Model>) -> usize {
+    model.map_or(CONTEXT_TOKENS, |model| (f64::from(model.context_tokens()) * SHARE_OF_PASSAGES) as usize)
 }
 
 /// The articles that are nearest, each once.

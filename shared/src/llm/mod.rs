@@ -180,6 +180,11 @@ impl Model {
         &self.server.model
     }
 
+    /// What a call costs. `None`: its prices are not known.
+    pub fn price_of(&self, usage: Usage) -> Option<Usd> {
+        self.server.prices.map(|prices| prices.of(usage))
+    }
+
     /// How much text a prompt is to be made of, in tokens ([`estimated_tokens`]).
     pub fn context_tokens(&self) -> u32 {
         self.limits.context_tokens
