@@ -17,6 +17,7 @@ use shared::{
     clock::Clock,
     config::{ApiConfig, AuthConfig},
     db::Database,
+    llm::Llm,
     search::Search,
     telemetry::health::Health,
 };
@@ -39,6 +40,8 @@ pub struct Services {
     pub database: Database,
     /// Search; by words alone where no embedding model could be loaded.
     pub search: Search,
+    /// The language models, and what they cost.
+    pub llm: Llm,
     /// Checks credentials.
     pub authenticator: Authenticator,
     /// The clock.
@@ -62,6 +65,7 @@ impl Services {
         auth: &AuthConfig,
         database: Database,
         search: Search,
+        llm: Llm,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -72,6 +76,7 @@ impl Services {
         });
         Ok(Self {
             search,
+            llm,
             database,
             authenticator,
             clock,

@@ -6,9 +6,13 @@ use anyhow::Context as _;
 use api::Services;
 use shared::{
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, SearchConfig, TelemetryConfig},
+    config::{
+        ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, LlmConfig, ModelConfig, SearchConfig, SecretsConfig,
+        TelemetryConfig,
+    },
     db::Database,
     embedding::{self, Embedder, Role},
+    llm::Llm,
     reranker::Reranker,
     search::Search,
     telemetry::{self, health, shutdown},
@@ -35,6 +39,9 @@ async fn main() -> anyhow::Result<()> {
         Some(reranker) => search.reranked_by(reranker),
         None => search,
     };
+    let secrets = SecretsConfig::from_env()?.key;
+    let llm = Llm::new(&LlmConfig::from_env()?, secrets, database.clone(), Clock::system())
+        .context("there can be no HTTP client")?;
     let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
     let metrics = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -44,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), search, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, llm, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

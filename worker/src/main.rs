@@ -4,10 +4,14 @@ use anyhow::Context as _;
 use serde_json::json;
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, TelemetryConfig, WorkerConfig},
+    config::{
+        DatabaseConfig, EmbeddingConfig, HistoryConfig, LlmConfig, QueueConfig, SecretsConfig, TelemetryConfig,
+        WorkerConfig,
+    },
     db::Database,
     embedding,
     knowledge::lag,
+    llm::Llm,
     queue::{QueueStore, worker::Worker},
     telemetry::{self, health, shutdown},
 };
@@ -30,8 +34,11 @@ async fn main() -> anyhow::Result<()> {
     let (model, previous_model) = embedders.models();
     let (model, previous_model) = (model.to_string(), previous_model.map(ToString::to_string));
     let history = HistoryConfig::from_env()?;
-    let registry =
-        worker::registry(&worker::Context { database: database.clone(), embedders, clock: Clock::system(), history });
+    let secrets = SecretsConfig::from_env()?.key;
+    let llm = Llm::new(&LlmConfig::from_env()?, secrets, database.clone(), Clock::system())
+        .context("there can be no HTTP client")?;
+    let context = worker::Context { database: database.clone(), embedders, llm, clock: Clock::system(), history };
+    let registry = worker::registry(&context);
     let models = json!({ "current": model, "previous": previous_model });
     let health = health::of_queues(&database, &store).detail("embedding_models", move || models.clone());
     let worker = Worker::new(database.clone(), store, registry, config);

@@ -9,6 +9,7 @@ use shared::{
         BulkChange, CountViews, EmbedArticle, ImportDocumentation, PublishScheduled, ReconcileEmbeddings,
         ReembedArticle, Reindex,
     },
+    llm::Llm,
     queue::{
         Job, JobError,
         worker::{Registry, Run},
@@ -28,6 +29,8 @@ pub struct Context {
     pub database: Database,
     /// The embedding model, and the one before.
     pub embedders: Embedders,
+    /// The language models.
+    pub llm: Llm,
     /// The clock.
     pub clock: Clock,
     /// How long readers are remembered.

@@ -10,6 +10,7 @@ use shared::{
     db::Database,
     embedding::{DIMENSIONS, EmbedError, Embedder, Embedders, Embedding, ModelId},
     knowledge::{BulkChange, CountViews, EmbedArticle, ImportDocumentation, Reindex, ReindexPart, reindex, views},
+    llm::Llm,
     queue::{
         Job as _,
         admin::{self, Selection},
@@ -44,7 +45,9 @@ pub(super) const JOBS: &[&str] = &[
 /// All of the product's jobs, with a model that costs nothing.
 pub(super) fn registry(database: Database) -> Registry {
     let embedders = Embedders::only(Arc::new(Plain(ModelId::new("plain", "1"))));
-    worker::registry(&worker::Context { database, embedders, clock: Clock::system(), history: HISTORY })
+    let clock = Clock::system();
+    let llm = Llm::new(&crate::no_language_model(), None, database.clone(), clock.clone()).unwrap();
+    worker::registry(&worker::Context { database, embedders, llm, clock, history: HISTORY })
 }
 
 /// Makes vectors of which nobody asks what they mean.

@@ -244,6 +244,7 @@ async fn while_the_model_works(test: &Knowledge, change: impl AsyncFnOnce()) {
     let context = worker::Context {
         database: test.app.db.database.clone(),
         embedders: Embedders::only(embedder),
+        llm: test.app.llm.clone(),
         clock: test.app.clock.clone(),
         history: HistoryConfig { days: 400 },
     };

@@ -322,6 +322,7 @@ impl Changing {
         let context = worker::Context {
             database: self.app.db.database.clone(),
             embedders,
+            llm: self.app.llm.clone(),
             clock: self.app.clock.clone(),
             history: shared::config::HistoryConfig { days: 400 },
         };
