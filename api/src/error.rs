@@ -12,6 +12,7 @@ use serde::Serialize;
 use shared::{
     auth::AuthError,
     knowledge::{taxonomy::TaxonomyError, writing::WriteError},
+    llm::SettingsError,
     search::{contextual::RuleError, teach::TeachError},
 };
 use utoipa::ToSchema;
@@ -339,6 +340,16 @@ impl From<RuleError> for ApiError {
             RuleError::Database(error) => error.into(),
             RuleError::NotFound => Self::not_found(error.to_string()),
             RuleError::Invalid(_) => Self::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<SettingsError> for ApiError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Database(error) => error.into(),
+            SettingsError::Invalid(detail) => Self::invalid(detail),
+            SettingsError::NotPossible(detail) => Self::new(Code::NotPossible, detail),
         }
     }
 }

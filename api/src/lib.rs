@@ -19,6 +19,7 @@ use shared::{
     clock::Clock,
     config::{ApiConfig, AuthConfig},
     db::Database,
+    llm::Llm,
     search::Search,
     telemetry::health::Health,
 };
@@ -41,6 +42,8 @@ pub struct Services {
     pub database: Database,
     /// Search; by words alone where no embedding model could be loaded.
     pub search: Search,
+    /// The language models, and what they cost.
+    pub llm: Llm,
     /// Checks credentials.
     pub authenticator: Authenticator,
     /// The clock.
@@ -67,6 +70,7 @@ impl Services {
         database: Database,
         search: Search,
         streams: AnswerStreams,
+        llm: Llm,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -78,6 +82,7 @@ impl Services {
         Ok(Self {
             search,
             relay: Relay::new(streams, database.clone()),
+            llm,
             database,
             authenticator,
             clock,

@@ -8,10 +8,12 @@ use shared::{
     assistant::AnswerStreams,
     clock::Clock,
     config::{
-        ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, ModelConfig, QueueConfig, SearchConfig, TelemetryConfig,
+        ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, LlmConfig, ModelConfig, QueueConfig, SearchConfig,
+        SecretsConfig, TelemetryConfig,
     },
     db::Database,
     embedding::{self, Embedder, Role},
+    llm::Llm,
     search::Search,
     telemetry::{self, health, shutdown},
 };
@@ -33,6 +35,9 @@ async fn main() -> anyhow::Result<()> {
     let embedders = current.into_iter().chain(previous);
     let search = Search::from_config(&SearchConfig::from_env()?, database.clone(), embedders)
         .context("there can be no HTTP client")?;
+    let secrets = SecretsConfig::from_env()?.key;
+    let llm = Llm::new(&LlmConfig::from_env()?, secrets, database.clone(), Clock::system())
+        .context("there can be no HTTP client")?;
     let listener = TcpListener::bind(config.address).with_context(|| format!("cannot listen on {}", config.address))?;
     let metrics = tokio::net::TcpListener::bind(telemetry.address)
         .await
@@ -42,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), search, streams, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, streams, llm, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

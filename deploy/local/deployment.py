@@ -135,6 +135,7 @@ class Deployment:
             "REDIS_URL": self.redis_url,
             "JWT_SECRET": self.state.secret("jwt"),
             "API_KEY_PEPPER": self.state.secret("api_key_pepper"),
+            "SECRETS_KEY": self.state.secret("secrets_key"),
             "EMBEDDING_MODEL_DIR": str(self.run.model),
             "DEFAULT_TENANT": TENANT,
             "PUBLIC_URL": self.url,

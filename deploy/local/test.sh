@@ -18,6 +18,12 @@ fi
 export PROMETHEUS_BIN
 python3 deploy/local/dashboards.py
 
+step 'A language model'
+if [ -z "${LLM_PACKAGES:-}" ]; then
+  LLM_PACKAGES=$(python3 deploy/local/llm.py) || [ $? = 3 ] # there is none; the test that needs it says so
+fi
+export LLM_PACKAGES
+
 step 'cargo test'
 cargo test --workspace --locked
 

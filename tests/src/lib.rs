@@ -9,6 +9,7 @@ pub mod fixture;
 pub mod judged;
 pub mod processes;
 pub mod proxy;
+pub mod scripted_llm;
 pub mod torture;
 
 use std::{
@@ -30,14 +31,16 @@ use shared::{
     },
     clock::Clock,
     config::{
-        ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, RerankerConfig,
-        WorkerConfig,
+        ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, LlmConfig, LlmLimits, OwnerDatabaseConfig, QueueConfig,
+        RerankerConfig, WorkerConfig,
     },
     db::{self, Database},
     embedding::{self, Embedder, Embedders, Role},
+    llm::{Budget, Llm, Usd},
     queue::{self, QueueStore, worker::Worker},
     reranker::Reranker,
     search::Search,
+    secrets::SecretsKey,
     tenancy::{self, NewTenant, Tenant},
 };
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -209,8 +212,28 @@ pub struct Settings {
     pub jwks_url: Option<String>,
     /// What has the last word on the order of results.
     pub reranker: Option<RerankerConfig>,
+    /// The language models.
+    pub llm: LlmConfig,
+    /// What secrets of tenants are encrypted with.
+    pub secrets: Option<SecretsKey>,
     /// The only issuer and audience accepted.
     pub issuer_and_audience: Option<(String, String)>,
+}
+
+/// No model of the deployment, little patience, and the usual budgets.
+pub fn no_language_model() -> LlmConfig {
+    LlmConfig {
+        model: None,
+        limits: LlmLimits {
+            first_token: Duration::from_millis(1_500),
+            idle: Duration::from_millis(1_000),
+            total: Duration::from_secs(6),
+            max_output_tokens: 200,
+            context_tokens: 6_000,
+        },
+        budget: Budget { usd: Usd::from_micros(5_000_000), tokens: 1_000_000 },
+        allowed_hosts: Vec::new(),
+    }
 }
 
 impl Default for Settings {
@@ -222,6 +245,8 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(30),
             jwks_url: None,
             reranker: None,
+            llm: no_language_model(),
+            secrets: None,
             issuer_and_audience: None,
         }
     }
@@ -241,6 +266,8 @@ pub struct TestApp {
     pub url: String,
     /// Its clock; stands still until it is advanced.
     pub clock: Clock,
+    /// Its language models.
+    pub llm: Llm,
     client: reqwest::Client,
     server: actix_web::dev::ServerHandle,
 }
@@ -303,9 +330,9 @@ impl TestApp {
             Some(reranker) => search.reranked_by(Reranker::new(reranker).unwrap()),
             None => search,
         };
-        let services =
-            Services::new(config, &auth, database, search, AnswerStreams::open(&queue_config).unwrap(), clock.clone())
-                .unwrap();
+        let llm = Llm::new(&settings.llm, settings.secrets, database.clone(), clock.clone()).unwrap();
+        let streams = AnswerStreams::open(&queue_config).unwrap();
+        let services = Services::new(config, &auth, database, search, streams, llm.clone(), clock.clone()).unwrap();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -321,7 +348,7 @@ impl TestApp {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { db, postgres, store, queue_config, url: format!("http://{address}"), clock, client, server }
+        Self { db, postgres, store, queue_config, url: format!("http://{address}"), clock, llm, client, server }
     }
 
     /// What keys the hashes of this help center.
@@ -370,7 +397,7 @@ impl TestApp {
         let database = self.db.database.clone();
         let search = Search::new(database.clone(), [embedder()]);
         let streams = AnswerStreams::open(&self.queue_config).unwrap();
-        Assistant::new(database, search, Some(embedder()), streams)
+        Assistant::new(database, search, Some(embedder()), streams).written_by(self.llm.clone())
     }
 
     /// A worker with the product's own jobs.

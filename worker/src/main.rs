@@ -6,11 +6,13 @@ use shared::{
     assistant::{AnswerStreams, Assistant},
     clock::Clock,
     config::{
-        DatabaseConfig, EmbeddingConfig, HistoryConfig, QueueConfig, SearchConfig, TelemetryConfig, WorkerConfig,
+        DatabaseConfig, EmbeddingConfig, HistoryConfig, LlmConfig, QueueConfig, SearchConfig, SecretsConfig,
+        TelemetryConfig, WorkerConfig,
     },
     db::Database,
     embedding,
     knowledge::lag,
+    llm::Llm,
     queue::{QueueStore, worker::Worker},
     search::Search,
     telemetry::{self, health, shutdown},
@@ -36,10 +38,14 @@ async fn main() -> anyhow::Result<()> {
     let (model, previous_model) = embedders.models();
     let (model, previous_model) = (model.to_string(), previous_model.map(ToString::to_string));
     let history = HistoryConfig::from_env()?;
+    let clock = Clock::system();
     let search = Search::from_config(&SearchConfig::from_env()?, database.clone(), embedders.all())
         .context("there can be no HTTP client")?;
-    let assistant = Assistant::new(database.clone(), search, Some(embedders.current().clone()), streams);
-    let clock = Clock::system();
+    let secrets = SecretsConfig::from_env()?.key;
+    let llm = Llm::new(&LlmConfig::from_env()?, secrets, database.clone(), clock.clone())
+        .context("there can be no HTTP client")?;
+    let assistant =
+        Assistant::new(database.clone(), search, Some(embedders.current().clone()), streams).written_by(llm);
     let registry =
         worker::registry(&worker::Context { database: database.clone(), embedders, clock, history, assistant });
     let models = json!({ "current": model, "previous": previous_model });

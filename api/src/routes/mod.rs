@@ -14,6 +14,7 @@ mod imports;
 mod inbox;
 mod job_events;
 mod jobs;
+mod language_model;
 mod paging;
 mod queues;
 mod refusals;
@@ -40,6 +41,9 @@ pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBo
 pub(crate) use imports::{ImportLine, ImportPage};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobStarted, JobsCancelled, JobsChanged};
+pub(crate) use language_model::{
+    ApiKeyShown, LanguageModel, LanguageModelBody, LanguageModelInUse, LanguageModelUsage, UsageDay, UsageToday,
+};
 pub(crate) use paging::{after_article, next_article};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use reindex::ReindexBody;
@@ -81,6 +85,10 @@ pub(crate) mod described {
         inbox::{__path_reports, __path_settle_report, __path_settle_suggestion, __path_suggestions},
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
+        language_model::{
+            __path_set as __path_set_language_model, __path_show as __path_language_model,
+            __path_usage as __path_language_model_usage,
+        },
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
         reindex::__path_start as __path_reindex,
         revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
@@ -216,6 +224,9 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/admin/export/",                   Admin,  || web::to(export::download)),
         post("/api/v2/help-center/admin/reindex/",                 Admin,  || web::to(reindex::start)),
         get("/api/v2/help-center/admin/audit-log/",                Admin,  || web::to(audit_log::list)),
+        get("/api/v2/help-center/admin/language-model/",           Admin,  || web::to(language_model::show)),
+        put("/api/v2/help-center/admin/language-model/",           Admin,  || web::to(language_model::set)),
+        get("/api/v2/help-center/admin/language-model/usage/",     Admin,  || web::to(language_model::usage)),
         get("/api/v2/help-center/admin/jobs/",               Admin,    || web::to(jobs::list)),
         post("/api/v2/help-center/admin/jobs/retry/",        Admin,    || web::to(jobs::retry)),
         post("/api/v2/help-center/admin/jobs/discard/",      Admin,    || web::to(jobs::discard)),

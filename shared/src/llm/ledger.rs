@@ -140,7 +140,7 @@ impl Ledger {
             metrics::requested(metrics::owner(call.is_own_model), "over_budget");
             metrics::refused(spent);
             if is_new {
-                self.alert(call, spent, used);
+                alert(call, spent, used);
             }
             Err(LlmError::Budget(spent))
         })
@@ -173,7 +173,7 @@ impl Ledger {
             tx.commit().await?;
             self.note_used(call, now.date_naive(), spent);
             for kind in alerts {
-                self.alert(call, kind, spent);
+                alert(call, kind, spent);
             }
             Ok(())
         });
@@ -181,21 +181,6 @@ impl Ledger {
             let tenant = call.tenant;
             tracing::warn!(%error, %tenant, call = %id, "llm.not_settled: the call counts as the most that it can cost");
         }
-    }
-
-    fn alert(&self, call: &NewCall<'_>, budget: BudgetKind, used: Amounts) {
-        metrics::alerted(budget);
-        let (used_usd, used_tokens) = (used.usd.dollars(), used.tokens);
-        let (budget_usd, budget_tokens) = (call.budget.usd.dollars(), call.budget.tokens);
-        tracing::warn!(
-            tenant = %call.tenant,
-            budget = budget.as_str(),
-            used_usd,
-            budget_usd,
-            used_tokens,
-            budget_tokens,
-            "llm.budget_nearly_spent: at the end of it, answers are composed without the model until midnight UTC"
-        );
     }
 
     fn note_used(&self, call: &NewCall<'_>, today: NaiveDate, spent: Amounts) {
@@ -206,6 +191,22 @@ impl Ledger {
             metrics::used(kind, used.values().map(|(_, parts)| parts[place]).fold(0.0, f64::max));
         }
     }
+}
+
+/// Tells that most of a budget is used, or all of it.
+fn alert(call: &NewCall<'_>, budget: BudgetKind, used: Amounts) {
+    metrics::alerted(budget);
+    let (used_usd, used_tokens) = (used.usd.dollars(), used.tokens);
+    let (budget_usd, budget_tokens) = (call.budget.usd.dollars(), call.budget.tokens);
+    tracing::warn!(
+        tenant = %call.tenant,
+        budget = budget.as_str(),
+        used_usd,
+        budget_usd,
+        used_tokens,
+        budget_tokens,
+        "llm.budget_nearly_spent: at the end of it, answers are composed without the model until midnight UTC"
+    );
 }
 
 /// The budget that would be exceeded; that of money holds for calls with a price.

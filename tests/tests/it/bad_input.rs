@@ -30,6 +30,7 @@ use shared::{
     clock::Clock,
     config::{ApiConfig, AuthConfig, DatabaseConfig, QueueConfig},
     db::Database,
+    llm::Llm,
     pagination,
     search::Search,
 };
@@ -302,7 +303,9 @@ fn parameters(path: &str) -> &'static [&'static str] {
         "/api/v2/help-center/admin/articles/{id}/revisions/" | "/api/v2/help-center/admin/imports/" => {
             &["limit", "cursor"]
         }
-        "/api/v2/help-center/admin/articles/{id}/diff/" => &["from", "to"],
+        "/api/v2/help-center/admin/articles/{id}/diff/" | "/api/v2/help-center/admin/language-model/usage/" => {
+            &["from", "to"]
+        }
         "/api/v2/help-center/articles/{id}/vote/" | "/api/v2/help-center/articles/{id}/bookmark/" => &["session_id"],
         "/api/v2/help-center/bookmarks/" => &["session_id", "limit", "cursor"],
         "/api/v2/help-center/admin/reports/" | "/api/v2/help-center/admin/suggestions/" => {
@@ -321,6 +324,7 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/search-pins/"
         | "/api/v2/help-center/admin/contextual-rules/"
         | "/api/v2/help-center/admin/contextual-rules/{id}/"
+        | "/api/v2/help-center/admin/language-model/"
         | "/api/v2/help-center/admin/reindex/"
         | "/api/v2/help-center/articles/{id}/"
         | "/api/v2/help-center/categories/"
@@ -647,6 +651,14 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("url", json!("https://app.example.com/page")),
         ("pattern", json!("/projects/:id/billing")),
         ("priority", json!(1)),
+        ("provider", json!("extractive")),
+        ("base_url", json!("https://8.8.8.8/v1")),
+        ("model", json!("a-model")),
+        ("api_key", json!(null)),
+        ("price_input", json!(0.15)),
+        ("price_output", json!(0.6)),
+        ("daily_budget_usd", json!(5)),
+        ("daily_budget_tokens", json!(1)),
     ]);
     fields
 }
@@ -1189,6 +1201,7 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
         (_, "search/") => json!({ "query": "page" }),
         (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
         (_, "admin/reindex/") => json!({ "part": "all" }),
+        (_, "admin/language-model/") => json!({ "daily_budget_tokens": 1 }),
         (_, "admin/search-pins/") => json!({ "query": "page", "article_ids": [] }),
         (_, path) if path.starts_with("admin/synonyms/") => json!({ "terms": ["a", "b"] }),
         (_, path) if path.starts_with("admin/contextual-rules/") => {
@@ -1309,7 +1322,9 @@ async fn without_database() -> (String, String) {
         redis_timeout: Duration::from_secs(1),
     };
     let streams = AnswerStreams::open(&queues).unwrap();
-    let services = Services::new(config, &auth, database.clone(), Search::new(database, None), streams, clock).unwrap();
+    let llm = Llm::new(&tests::no_language_model(), None, database.clone(), clock.clone()).unwrap();
+    let search = Search::new(database.clone(), None);
+    let services = Services::new(config, &auth, database, search, streams, llm, clock).unwrap();
     let (send, receive) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {

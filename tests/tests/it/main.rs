@@ -13,6 +13,7 @@ mod import;
 mod import_upload;
 mod jobs;
 mod lists;
+mod llm;
 mod logs;
 mod models;
 mod openapi;

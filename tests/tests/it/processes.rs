@@ -556,6 +556,42 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         assert!(said.contains(case.0), "{case:?} says {said}");
         assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
     }
+    let llm = [
+        ("LLM_PROVIDER", Some("crystal-ball")),
+        ("LLM_PROVIDER", Some("extractive")),
+        ("LLM_API_KEY", None),
+        ("LLM_API_KEY", Some("hidden key")),
+        ("LLM_MODEL", None),
+        ("LLM_MODEL", Some("two words")),
+        ("LLM_BASE_URL", Some("https://hidden:hidden@example.com/v1")),
+        ("LLM_BASE_URL", Some("https://example.com/v1/chat/completions")),
+        ("LLM_PRICE_INPUT", None),
+        ("LLM_PRICE_OUTPUT", Some("-1")),
+        ("LLM_DAILY_BUDGET_USD", Some("five")),
+        ("LLM_DAILY_BUDGET_TOKENS", Some("-1")),
+        ("LLM_FIRST_TOKEN_TIMEOUT_SECONDS", Some("0")),
+        ("LLM_TIMEOUT_SECONDS", Some("301")),
+        ("LLM_MAX_OUTPUT_TOKENS", Some("0")),
+        ("LLM_CONTEXT_TOKENS", Some("10")),
+        ("LLM_ALLOWED_HOSTS", Some("models.internal, 10.0.0.5/v1")),
+        ("SECRETS_KEY", Some("hidden")),
+    ];
+    let with_llm = [
+        ("LLM_PROVIDER", Some("openai")),
+        ("LLM_API_KEY", Some("sk-1")),
+        ("LLM_MODEL", Some("gpt-4o-mini")),
+        ("LLM_PRICE_INPUT", Some("0.15")),
+        ("LLM_PRICE_OUTPUT", Some("0.6")),
+    ];
+    for case in llm {
+        let changed: Vec<_> = with_llm.into_iter().chain([case]).collect();
+        let output = run(&app, WORKER, &changed).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{case:?}");
+        let told = if case == ("LLM_PROVIDER", Some("extractive")) { "LLM_API_KEY" } else { case.0 };
+        assert!(said.contains(told), "{case:?} says {said}");
+        assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
+    }
     let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
     for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
         let output = run(&app, name, &[*case]).await;

@@ -214,6 +214,12 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        says: "what language models cost is never deleted",
+        offenders: "select role::regrole::text from service_roles
+                    where has_table_privilege(role, 'llm_usage', 'delete')",
+        broken_by: &["grant delete on llm_usage to helpcenter_app"],
+    },
+    Rule {
         says: "the owners of the functions have no right beyond what these need",
         offenders: "select format('%s: %s on %s', a.grantee::regrole, a.privilege_type, t.oid::regclass)
                     from stored_tables t, aclexplode(t.relacl) a
@@ -438,6 +444,10 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
          select tenant_id, 'first steps', id, 0 from articles where tenant_id = $1 and slug = 'one'",
         "insert into searches (tenant_id, searcher, query, normalised, result_count, article_ids, took_ms, is_degraded)
          values ($1, 'person:ada', 'Scanner', 'scanner', 1, '{}', 5, false)",
+        "insert into llm_usage (tenant_id, purpose, is_own_model, provider, model, at, input_tokens, output_tokens, is_estimated)
+         values ($1, 'answer', false, 'api.example.com', 'a-model', now(), 1, 1, true)",
+        "insert into llm_budget_alerts (tenant_id, day, budget, at) values ($1, '2026-06-01', 'usd', now())",
+        "insert into llm_settings (tenant_id, provider, updated_at) values ($1, 'extractive', now())",
         "insert into search_clicks (tenant_id, search_id, article_id, position)
          select s.tenant_id, s.id, a.id, 1 from searches s join articles a on a.tenant_id = s.tenant_id and a.slug = 'two'
          where s.tenant_id = $1",
@@ -531,7 +541,8 @@ async fn foreign_rows_cannot_be_written_changed_or_deleted() {
                 }
                 // Nobody may do that at all.
                 Err(error) => assert!(
-                    ["audit_log", "search_documents", "unrelayed_jobs"].contains(&table.as_str()),
+                    ["audit_log", "llm_budget_alerts", "llm_usage", "search_documents", "unrelayed_jobs"]
+                        .contains(&table.as_str()),
                     "{table}: {error}"
                 ),
             }
