@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes overview.json and queues.json, the Grafana dashboards: change source/, run this, commit both.
+"""Writes overview.json, queues.json and assistant.json, the Grafana dashboards: change source/, run this, commit both.
 
 With --check it writes nothing and fails when a file is not what it would write.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 sys.dont_write_bytecode = True  # said before our own modules are read: nothing is written beside them
 
+from source.assistant import assistant
 from source.overview import overview
 from source.panels import DATA_SOURCE, Panel, Rows
 from source.queues import queues
@@ -73,6 +74,13 @@ def files() -> dict[Path, str]:
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
     }
     return {
+        HERE / "assistant.json": dashboard(
+            "helpcenter-assistant",
+            "Help Center: assistant",
+            "How soon the assistant answers, what becomes of questions, and what language models do and cost.",
+            [],
+            assistant(),
+        ),
         HERE / "overview.json": dashboard(
             "helpcenter-overview",
             "Help Center: overview",

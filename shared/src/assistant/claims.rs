@@ -89,8 +89,8 @@ fn end_of_sentence(text: &str) -> Option<usize> {
     let mut chars = text.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         let wide = matches!(c, '。' | '！' | '？');
-        if c == '\n' {
-            return Some(at + 1).filter(|end| *end < text.len());
+        if c == '\n' && !text[..at].trim().is_empty() {
+            return before_next_word(text, &text[at..]);
         }
         if !wide && !matches!(c, '.' | '!' | '?') {
             continue;
@@ -111,14 +111,18 @@ fn end_of_sentence(text: &str) -> Option<usize> {
                 rest = &inner[inner
                     .find([']', '】'])
                     .map(|end| end + inner[end..].chars().next().map_or(1, char::len_utf8))?..];
-            } else if inner.is_empty() {
-                return None;
             } else {
-                return Some(text.len() - inner.len());
+                return before_next_word(text, inner);
             }
         }
     }
     None
+}
+
+/// Where the white space ends that the rest of a text begins with, once something follows it.
+fn before_next_word(text: &str, rest: &str) -> Option<usize> {
+    let next = rest.trim_start();
+    (!next.is_empty()).then(|| text.len() - next.len())
 }
 
 /// A sentence that may be shown.
@@ -184,7 +188,7 @@ impl<'a> Checker<'a> {
             return None;
         }
         let markers: String = support.iter().map(|(marker, _)| format!("[{marker}]")).collect();
-        let space = &bare[bare.trim_end().len()..];
+        let space = &sentence[sentence.trim_end().len()..];
         Some(Claim { text: format!("{} {markers}{space}", bare.trim_end()), support })
     }
 
@@ -241,8 +245,7 @@ fn clean(sentence: &str) -> String {
         }
     }
     let text: String = text.chars().filter(|c| !matches!(c, '`' | '[' | ']')).collect();
-    let space = &text[text.trim_end().len()..];
-    format!("{}{space}", text.trim_end().trim_start_matches(['#', '>']))
+    text.trim_end().trim_start_matches(['#', '>']).to_owned()
 }
 
 fn addresses(text: &str) -> impl Iterator<Item = &str> {

@@ -4,7 +4,10 @@ use std::{sync::LazyLock, time::Duration};
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec};
 
-use super::{event::Done, store::Took};
+use super::{
+    event::{Done, Outcome, Reason},
+    store::Took,
+};
 use crate::telemetry::metrics::{counter, counters, histograms};
 
 /// Answers by how they ended.
@@ -34,9 +37,25 @@ static STEPS: LazyLock<HistogramVec> = LazyLock::new(|| {
     )
 });
 
+/// Makes every series, so that a first event is seen as one.
+pub(super) fn prepare() {
+    for provider in ["extractive", "openai"] {
+        ANSWERS.with_label_values(&[Outcome::Answered.as_str(), "none", provider]);
+        for reason in Reason::ALL {
+            ANSWERS.with_label_values(&[Outcome::Refused.as_str(), reason.as_str(), provider]);
+        }
+    }
+    ANSWERS.with_label_values(&[Outcome::HandedOver.as_str(), Reason::CustomerRequest.as_str(), "extractive"]);
+    for step in ["queue", "retrieval", "writing", "first_chunk", "whole"] {
+        STEPS.with_label_values(&[step]);
+    }
+    FAILED.inc_by(0);
+    CACHED.inc_by(0);
+}
+
 /// Counts an answer.
 pub(super) fn written(done: &Done, queued_for: Duration, took: &Took) {
-    let reason = done.reason.map_or("none", super::event::Reason::as_str);
+    let reason = done.reason.map_or("none", Reason::as_str);
     ANSWERS.with_label_values(&[done.outcome.as_str(), reason, done.provider.as_str()]).inc();
     if done.is_cached {
         CACHED.inc();

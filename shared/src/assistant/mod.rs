@@ -75,6 +75,7 @@ impl Assistant {
         embedder: Option<Arc<dyn Embedder>>,
         streams: AnswerStreams,
     ) -> Self {
+        metrics::prepare();
         Self { database, search, embedder, streams, llm: None, sentences: Arc::default() }
     }
 

@@ -1,6 +1,9 @@
 //! The assistant over HTTP: what it answers, cites and refuses, and that whoever waits gets one whole answer whatever dies.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
+mod injections;
+mod models;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};

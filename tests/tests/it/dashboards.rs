@@ -202,7 +202,10 @@ async fn every_panel_has_data_from_programs_under_a_small_load() {
         let found = prometheus.query(&format!("sum({counter})")).await;
         assert!(found.len() == 1 && found[0] >= least, "{counter} is {found:?}");
     }
-    assert_eq!(prometheus.label_values("queue", "helpcenter_queue_jobs").await, ["embeddings", "maintenance"]);
+    assert_eq!(
+        prometheus.label_values("queue", "helpcenter_queue_jobs").await,
+        ["answers", "embeddings", "maintenance"]
+    );
     prometheus.assert_rules_work().await;
     for program in [api, worker, partial, waiting] {
         assert!(program.terminate().await.success());
@@ -253,6 +256,10 @@ async fn ask_questions(address: &str) {
     for (query, status) in [("a long one", StatusCode::OK), ("two", StatusCode::OK), ("x", StatusCode::BAD_REQUEST)] {
         let request = client.post(&search).bearer_auth(&token).json(&json!({ "query": query }));
         assert_eq!(request.send().await.unwrap().status(), status, "{query}");
+    }
+    for query in ["What is two?", "Which planet is the largest?"] {
+        let request = client.post(format!("{address}/api/v2/help-center/assistant/")).bearer_auth(&token);
+        assert_eq!(request.json(&json!({ "query": query })).send().await.unwrap().status(), StatusCode::OK, "{query}");
     }
     for (path, status) in [("/api/openapi.json", StatusCode::OK), ("/nothing/here/", StatusCode::NOT_FOUND)] {
         assert_eq!(reqwest::get(format!("{address}{path}")).await.unwrap().status(), status, "{path}");

@@ -45,7 +45,7 @@ fn read(path: &str) -> String {
 /// Every query of every dashboard, with Grafana's variables replaced.
 pub(super) fn panels() -> Vec<Expression> {
     let mut found = Vec::new();
-    for file in ["overview", "queues"] {
+    for file in ["assistant", "overview", "queues"] {
         let dashboard: Value = serde_json::from_str(&read(&format!("dashboards/{file}.json"))).unwrap();
         for panel in dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row") {
             let at = format!("{file}.json, panel {}", panel["title"]);

@@ -1,0 +1,65 @@
+//! A help center to ask, with the real programs.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use shared::{
+    auth::jwt::{self, NewToken},
+    tenancy::TenantId,
+};
+use tests::{
+    JWT_SECRET, TestApp, embedder,
+    judged::collections,
+    processes::{Program, free_port},
+};
+
+/// The tenant's slug.
+const TENANT: &str = "bench";
+
+pub(crate) struct Deployment {
+    pub(crate) app: TestApp,
+    pub(crate) tenant: TenantId,
+    /// Where the API answers: host and port.
+    pub(crate) address: String,
+    pub(crate) questions: Vec<String>,
+    pub(crate) api: Program,
+    worker: Program,
+}
+
+impl Deployment {
+    /// Imports and embeds a collection, and starts the programs.
+    pub(crate) async fn start(data: &Path, collection: &str) -> anyhow::Result<Self> {
+        let app = TestApp::start().await;
+        let tenant = app.db.tenant(TENANT).await.id;
+        let found = collections(data)?.into_iter().find(|found| found.name == collection);
+        let found = found.with_context(|| format!("{} holds no collection {collection}", data.display()))?;
+        found.load(&app.db.database, &embedder(), tenant).await?;
+        let questions = found.judged()?.into_iter().map(|(question, _)| question.text).collect();
+        let address = format!("127.0.0.1:{}", free_port());
+        let pepper = "a pepper of at least thirty-two bytes, for tests only";
+        let variables = [
+            ("API_ADDRESS", address.as_str()),
+            ("JWT_SECRET", JWT_SECRET),
+            ("API_KEY_PEPPER", pepper),
+            // What is measured is not to be refused.
+            ("ASSISTANT_QUESTIONS_PER_MINUTE", "1000000"),
+            ("ASSISTANT_QUESTIONS_PER_DAY", "1000000"),
+            ("ASSISTANT_TENANT_QUESTIONS_PER_MINUTE", "1000000"),
+        ];
+        let worker = Program::start(&app, "helpcenter-worker").ready().await;
+        let api = Program::start_with(&app, "helpcenter-api", &variables).ready().await;
+        Ok(Self { app, tenant, address, questions, api, worker })
+    }
+
+    /// A token of one of many people, good for a day.
+    pub(crate) fn token(&self, person: usize) -> anyhow::Result<String> {
+        let (person, exp) = (format!("person-{person}"), chrono::Utc::now().timestamp() + 86_400);
+        let token = NewToken { sub: &person, tenant: TENANT, roles: &[], name: "A Person", exp };
+        Ok(jwt::sign(&JWT_SECRET.into(), &token)?)
+    }
+
+    pub(crate) async fn stop(self) {
+        self.api.terminate().await;
+        self.worker.terminate().await;
+    }
+}
