@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`knowledge`] | articles, revisions, categories, tags, import, and how text becomes passages |
 //! | [`search`] | the keyword and the semantic arm, their fusion, snippets |
+//! | [`assistant`] | answers that quote and cite what search found |
 //!
 //! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
 //! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
@@ -13,6 +14,7 @@
 //!
 //! This crate knows nothing of HTTP servers; only [`queue`] knows apalis.
 
+pub mod assistant;
 pub mod audit;
 pub mod auth;
 mod circuit;

@@ -38,8 +38,8 @@ const BATCH: usize = 16;
 
 /// The loaded model, and who may use the processor for it.
 ///
-/// A call of one text is somebody waiting for search results; a call of many is
-/// work in the background. Each kind has its own lane, so that neither waits
+/// A call of one text, or of some that are awaited, is somebody waiting for an answer; a call of many is work in the
+/// background. Each kind has its own lane, so that neither waits
 /// for the other; where both run, the operating system shares the cores.
 pub(super) struct LocalEmbedder {
     id: ModelId,
@@ -76,6 +76,16 @@ impl Embedder for LocalEmbedder {
                 1 => self.embed_batch(&self.single, texts).await,
                 2..=BATCH => self.embed_batch(&self.bulk, texts).await,
                 _ => self.embed_batches(&self.bulk, texts).await,
+            }
+        })
+    }
+
+    fn embed_awaited(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
+        Box::pin(async move {
+            match texts.len() {
+                0 => Ok(vec![]),
+                1..=BATCH => self.embed_batch(&self.single, texts).await,
+                _ => self.embed_batches(&self.single, texts).await,
             }
         })
     }

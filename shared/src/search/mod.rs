@@ -19,6 +19,7 @@ pub mod fusion;
 pub mod history;
 mod jobs;
 mod keyword;
+mod passages;
 pub mod prune;
 mod query;
 mod query_vector;
@@ -39,6 +40,7 @@ use moka::future::Cache;
 use uuid::Uuid;
 
 pub use jobs::PruneHistory;
+pub use passages::{Found, FoundPassage};
 pub use query::{Query, QueryError};
 use query_vector::PendingVector;
 pub use rank::Candidate;
@@ -347,6 +349,11 @@ impl Search {
         }
         embedder.map(|embedder| PendingVector::start(embedder, request.query.as_str()))
     }
+}
+
+/// The stems of a text's words in their order, as the index of a language has them; `locale`: the language of the text.
+pub(crate) fn stems(text: &str, locale: &str) -> Vec<String> {
+    snippet::stems(text, locale)
 }
 
 fn hit(candidate: &Candidate, row: store::HitRow, ranked: &Ranked) -> Hit {

@@ -1,0 +1,280 @@
+//! Answers made of the best sentences of what was found, word for word and each with its source.
+//!
+//! 1. **Articles.** The best one speaks, and the next one too where search finds it nearly as good.
+//! 2. **A look at the words** chooses which of their sentences are worth embedding.
+//! 3. **Meaning.** A sentence is compared with the question as it stands in its article, with title and heading in front: "Press it
+//!    twice." answers nothing without them.
+//! 4. **Lists stay lists**: a step brings all steps and what introduces them, a line that ends in a colon what it announces.
+//!
+//! How the numbers were chosen is in docs/adr/0009-extractive-answers.md.
+
+mod layout;
+mod markdown;
+mod vectors;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use uuid::Uuid;
+
+pub use super::sentences::Block;
+use super::{relevance::reads, sentences::units};
+use crate::{embedding::Embedder, search};
+use layout::Layout;
+pub use vectors::SentenceVectors;
+
+/// Most articles that an answer quotes.
+const MOST_ARTICLES: usize = 2;
+/// How much worse than the best article another may be that is quoted, too; of scores between 0 and 1.
+const SCORE_GAP: f64 = 0.3;
+/// How many quotes one article gets, and how many each of two; a list is one.
+const ALONE: usize = 4;
+const OF_TWO: [usize; MOST_ARTICLES] = [3, 2];
+/// How many sentences are embedded in all.
+const COMPARED: usize = 14;
+/// How much worse than the best sentence of its article another may be.
+const SENTENCE_GAP: f64 = 0.15;
+/// What it counts that a sentence has all words of the question, beside its cosine similarity.
+const WORDS: f64 = 0.1;
+/// What headings, labels and other scraps are worth less.
+const SCRAP: f64 = 0.1;
+/// Sentences with fewer words are scraps.
+const FEW_WORDS: usize = 4;
+/// Sentences that share so much of the shorter one's words say the same.
+const SAME: f64 = 0.8;
+
+/// A passage that may be quoted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passage {
+    /// What it is cited by, from 1.
+    pub marker: u16,
+    /// The article.
+    pub article_id: Uuid,
+    /// Which of its texts.
+    pub revision_id: Uuid,
+    /// Its place in the article.
+    pub ordinal: i32,
+    /// Present address of the article.
+    pub slug: String,
+    /// Title of the article.
+    pub title: String,
+    /// The headings that it stands under, outermost first.
+    pub heading_path: Vec<String>,
+    /// The id of the last of them on the article's page.
+    pub anchor: Option<String>,
+    /// The language of the article.
+    pub locale: String,
+    /// Plain text.
+    pub text: String,
+    /// Cosine similarity with the question. `None`: it was found by words alone.
+    pub similarity: Option<f64>,
+    /// The score of the article among those that were found, 0 to 1.
+    pub score: f64,
+}
+
+impl Passage {
+    /// What was found, with markers from 1.
+    pub fn of(found: &search::Found) -> Vec<Self> {
+        let scores: HashMap<Uuid, f64> = found.candidates.iter().map(|c| (c.article_id, c.score)).collect();
+        let passage = |(marker, p): (u16, &search::FoundPassage)| Self {
+            marker,
+            article_id: p.article_id,
+            revision_id: p.revision_id,
+            ordinal: p.ordinal,
+            slug: p.slug.clone(),
+            title: p.title.clone(),
+            heading_path: p.heading_path.clone(),
+            anchor: p.anchor.clone(),
+            locale: p.locale.clone(),
+            text: p.text.clone(),
+            similarity: p.similarity,
+            score: scores.get(&p.article_id).copied().unwrap_or_default(),
+        };
+        (1..).zip(&found.passages).map(passage).collect()
+    }
+
+    /// What its sentences are about, as it is put in front of them.
+    fn context(&self) -> String {
+        match self.heading_path.last().filter(|heading| **heading != self.title) {
+            Some(heading) => format!("{} > {heading}", self.title),
+            None => self.title.clone(),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// As it was searched for.
+    pub text: &'a str,
+    /// The stems of its words and how rare they are, as search found them ([`search::Found::weights`]).
+    pub weights: &'a HashMap<String, f64>,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// The passage that it is from.
+    pub marker: u16,
+    /// A part of the passage, letter for letter.
+    pub text: String,
+    /// How it is shown.
+    pub block: Block,
+}
+
+/// An answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Composed {
+    /// Those of one article together, the best article first, in the order of its text.
+    pub quotes: Vec<Quote>,
+}
+
+/// Chooses the two to five sentences that answer best; fewer, where there are no more. Passages come best article first. Without an
+/// embedder, or when it does not answer within a second and a half, words decide alone.
+pub async fn compose(
+    embedder: Option<&dyn Embedder>,
+    cache: &SentenceVectors,
+    question: &Question<'_>,
+    passages: &[Passage],
+) -> Composed {
+    let articles = articles(passages);
+    let mut lines: Vec<Vec<Line<'_>>> = articles.iter().map(|article| lines(article, question)).collect();
+    let shares = shares(articles.len());
+    let considered: Vec<Vec<usize>> = lines.iter().zip(&shares).map(|(lines, n)| worth_comparing(lines, *n)).collect();
+    let texts: Vec<String> = lines
+        .iter()
+        .zip(&considered)
+        .flat_map(|(lines, chosen)| chosen.iter().map(|at| lines[*at].in_context()))
+        .collect();
+    let embedder = embedder.filter(|embedder| reads(embedder.model().as_ref(), question.text));
+    let similarities = match embedder {
+        Some(embedder) => cache.similarities(embedder, question.text, texts).await,
+        None => None,
+    };
+    let mut similarities = similarities.into_iter().flatten();
+    for (lines, chosen) in lines.iter_mut().zip(&considered) {
+        for at in chosen {
+            lines[*at].judge(similarities.next());
+        }
+    }
+    let quotas: &[usize] = if articles.len() == 1 { &[ALONE] } else { &OF_TWO };
+    let mut composed = Composed::default();
+    let mut said = Vec::new();
+    for ((lines, chosen), quota) in lines.iter().zip(considered).zip(quotas) {
+        let picked = pick(lines, chosen, *quota, &mut said);
+        let layout = Layout::new(lines);
+        let shown: BTreeSet<usize> = picked.into_iter().flat_map(|at| layout.with_company(at)).collect();
+        composed.quotes.extend(shown.into_iter().map(|at| lines[at].quote()));
+    }
+    composed
+}
+
+/// A unit of an article with what is known of it.
+struct Line<'a> {
+    passage: &'a Passage,
+    unit: super::sentences::Unit<'a>,
+    stems: HashSet<String>,
+    /// The share of the question's words that it has, by how rare they are.
+    overlap: f64,
+    /// How well it seems to answer before it is compared by meaning, and then how well it does.
+    score: f64,
+}
+
+impl Line<'_> {
+    fn in_context(&self) -> String {
+        format!("{}\n{}", self.passage.context(), self.unit.text)
+    }
+
+    fn judge(&mut self, similarity: Option<f64>) {
+        if let Some(similarity) = similarity {
+            self.score = similarity + WORDS * self.overlap;
+        }
+        if self.unit.is_fragment() || self.stems.len() < FEW_WORDS {
+            self.score -= SCRAP;
+        }
+    }
+
+    fn quote(&self) -> Quote {
+        Quote { marker: self.passage.marker, text: self.unit.text.to_owned(), block: self.unit.block }
+    }
+}
+
+/// The passages of the articles that are quoted, the best article first, each in the order of its text.
+fn articles(passages: &[Passage]) -> Vec<Vec<&Passage>> {
+    let mut articles: Vec<Vec<&Passage>> = Vec::new();
+    for passage in passages {
+        match articles.iter_mut().find(|article| article[0].article_id == passage.article_id) {
+            Some(article) => article.push(passage),
+            None => articles.push(vec![passage]),
+        }
+    }
+    let best = articles.first().map_or(0.0, |article| article[0].score);
+    articles.retain(|article| article[0].score >= best - SCORE_GAP);
+    articles.truncate(MOST_ARTICLES);
+    for article in &mut articles {
+        article.sort_by_key(|passage| passage.ordinal);
+    }
+    articles
+}
+
+/// How many sentences of each article are compared by meaning.
+fn shares(articles: usize) -> [usize; MOST_ARTICLES] {
+    if articles == 1 { [COMPARED, 0] } else { [COMPARED - COMPARED / 2, COMPARED / 2] }
+}
+
+fn lines<'a>(article: &[&'a Passage], question: &Question<'_>) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    for passage in article {
+        let stems_of = |text: &str| search::stems(text, &passage.locale).into_iter().collect::<HashSet<_>>();
+        let context = stems_of(&passage.context());
+        let nearness = passage.similarity.unwrap_or_else(|| {
+            let stems = stems_of(&passage.text);
+            overlap(question, |stem| stems.contains(stem))
+        });
+        for unit in units(&passage.text) {
+            let stems = stems_of(unit.text);
+            let in_context = overlap(question, |stem| stems.contains(stem) || context.contains(stem));
+            let overlap = overlap(question, |stem| stems.contains(stem));
+            lines.push(Line { passage, unit, stems, overlap, score: in_context + nearness });
+        }
+    }
+    lines
+}
+
+/// The share of the question's words that something has, by how rare they are.
+fn overlap(question: &Question<'_>, has: impl Fn(&str) -> bool) -> f64 {
+    let all: f64 = question.weights.values().sum();
+    let common: f64 = question.weights.iter().filter(|(stem, _)| has(stem)).map(|(_, weight)| weight).sum();
+    if all > 0.0 { common / all } else { 0.0 }
+}
+
+/// Which lines seem to answer, at most so many. Code does not by itself.
+fn worth_comparing(lines: &[Line<'_>], limit: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].unit.block != Block::Code).collect();
+    order.sort_by(|a, b| lines[*b].score.total_cmp(&lines[*a].score));
+    order.truncate(limit);
+    order
+}
+
+/// The best lines that are about as good as the best and say something new. `said` is what was said before.
+fn pick(lines: &[Line<'_>], mut considered: Vec<usize>, quota: usize, said: &mut Vec<HashSet<String>>) -> Vec<usize> {
+    considered.sort_by(|a, b| lines[*b].score.total_cmp(&lines[*a].score));
+    let best = considered.first().map_or(0.0, |at| lines[*at].score);
+    let mut picked = Vec::new();
+    for at in considered.into_iter().take_while(|at| lines[*at].score >= best - SENTENCE_GAP) {
+        if picked.len() == quota {
+            break;
+        }
+        if said.iter().any(|other| says_the_same(other, &lines[at].stems)) {
+            continue;
+        }
+        said.push(lines[at].stems.clone());
+        picked.push(at);
+    }
+    picked
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a sentence has few words")]
+fn says_the_same(a: &HashSet<String>, b: &HashSet<String>) -> bool {
+    let common = a.intersection(b).count();
+    common as f64 >= SAME * a.len().min(b.len()).max(1) as f64
+}

@@ -1,0 +1,65 @@
+//! An answer as Markdown.
+
+use std::fmt::Write as _;
+
+use super::{Block, Composed, Quote};
+
+impl Composed {
+    /// The answer as Markdown, each quote followed by its marker: `[1]`. Quotes are plain text: nothing in them is markup.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut markdown = String::new();
+        let mut before: Option<&Quote> = None;
+        for quote in &self.quotes {
+            markdown.push_str(before.map_or("", |before| between(before, quote)));
+            let marker = quote.marker;
+            // Writing to a String cannot fail.
+            let _ = match quote.block {
+                Block::Sentence => write!(markdown, "{} [{marker}]", escaped(&quote.text)),
+                Block::Item => write!(markdown, "- {} [{marker}]", escaped(&quote.text)),
+                Block::Step(number) => write!(markdown, "{number}. {} [{marker}]", escaped(&quote.text)),
+                Block::Code => {
+                    let fence = fence(&quote.text);
+                    write!(markdown, "{fence}\n{}\n{fence}\n\n[{marker}]", quote.text)
+                }
+            };
+            before = Some(quote);
+        }
+        markdown
+    }
+}
+
+/// What stands between two quotes: sentences of one passage are a paragraph, items a list.
+fn between(a: &Quote, b: &Quote) -> &'static str {
+    match (a.block, b.block) {
+        (Block::Sentence, Block::Sentence) if a.marker == b.marker => " ",
+        (Block::Step(_), Block::Step(_)) | (Block::Item, Block::Item) => "\n",
+        _ => "\n\n",
+    }
+}
+
+/// A fence that is longer than any in the code.
+fn fence(code: &str) -> String {
+    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    "`".repeat(longest.max(2) + 1)
+}
+
+/// Plain text as Markdown that shows it.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for (at, character) in text.char_indices() {
+        let is_markup =
+            matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '$' | '!');
+        let begins_block = at == 0 && matches!(character, '#' | '-' | '+' | '=' | ':');
+        if is_markup || begins_block {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    // A number and a full stop would begin a list.
+    let digits = escaped.bytes().take_while(u8::is_ascii_digit).count();
+    if digits > 0 && escaped[digits..].starts_with(['.', ')']) {
+        escaped.insert(digits, '\\');
+    }
+    escaped
+}

@@ -1,0 +1,63 @@
+//! Whether the help center answers a question at all, judged by what search measured.
+//!
+//! A logistic regression of four measures, chosen and fitted as docs/adr/0009-extractive-answers.md tells. It is monotonous: more
+//! similar articles, and articles with more of the question's words, never make it less relevant.
+
+use crate::search::{Candidate, fusion::Evidence};
+
+/// Below this a question is not answered.
+pub const FLOOR: f64 = 0.5;
+
+/// How many candidates, the first, are looked at. The best article need not be the first.
+const LOOKED_AT: usize = 10;
+/// More words than this say nothing more of a question.
+const MOST_WORDS: u32 = 30;
+
+/// What the measures count; logits.
+struct Weights {
+    /// Cosine similarity of the nearest passage.
+    body: f64,
+    /// Cosine similarity of the nearest title.
+    title: f64,
+    /// Share of the question's words, by rarity, that the first article has.
+    coverage: f64,
+    /// Logarithm of one more than the number of words: the longer a question is, the farther it is from everything, and the
+    /// smaller is the share of its words that any article has.
+    words: f64,
+    /// The floor is where the sum of all is zero.
+    bias: f64,
+}
+
+const BY_MEANING: Weights = Weights { body: 15.5, title: 15.0, coverage: 3.3, words: 4.5, bias: -26.0 };
+/// Without vectors.
+const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 6.0, words: 1.5, bias: -6.0 };
+/// What it adds that an article has an error code or the like of the question.
+const IDENTIFIER: f64 = 1.5;
+
+/// How likely it is that what was found answers the question, 0 to 1; [`FLOOR`] and more is enough. `candidates` are those of
+/// search in their order; `model` is the one that their similarities are of.
+#[must_use]
+pub fn relevance(question: &str, candidates: &[Candidate], model: Option<&str>) -> f64 {
+    let evidence: Vec<&Evidence> = candidates.iter().take(LOOKED_AT).map(|candidate| &candidate.evidence).collect();
+    let Some(first) = evidence.first() else { return 0.0 };
+    let similarities = || evidence.iter().filter_map(|evidence| evidence.similarity);
+    let meaning = model.is_some_and(|model| reads(model, question));
+    let nearest_body = similarities().map(|similarity| similarity.body).max_by(f64::total_cmp).filter(|_| meaning);
+    let nearest_title = similarities().map(|similarity| similarity.title).max_by(f64::total_cmp).filter(|_| meaning);
+    let weights = if nearest_body.is_some() { BY_MEANING } else { BY_WORDS };
+    let logit = weights.body * nearest_body.unwrap_or_default()
+        + weights.title * nearest_title.unwrap_or_default()
+        + weights.coverage * first.coverage
+        + weights.words * f64::from(first.asked_words.min(MOST_WORDS)).ln_1p()
+        + if evidence.iter().any(|evidence| evidence.has_identifier) { IDENTIFIER } else { 0.0 }
+        + weights.bias;
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// Whether the vectors of a model say anything of a text. The local one was trained on English; languages in Latin letters come
+/// out usable, while in other scripts sentences are near to each other whatever they say (docs/adr/0009-extractive-answers.md).
+pub(super) fn reads(model: &str, text: &str) -> bool {
+    let letters = || text.chars().filter(|c| c.is_alphabetic());
+    let is_latin = |c: &char| matches!(c, '\u{0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}');
+    !model.starts_with("all-MiniLM") || 2 * letters().filter(is_latin).count() >= letters().count()
+}
