@@ -10,6 +10,8 @@
 
 mod layout;
 mod markdown;
+#[cfg(test)]
+mod tests;
 mod vectors;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -23,21 +25,24 @@ use layout::Layout;
 pub use vectors::SentenceVectors;
 
 /// Most articles that an answer quotes.
-const MOST_ARTICLES: usize = 2;
-/// How much worse than the best article another may be that is quoted, too; of scores between 0 and 1.
-const SCORE_GAP: f64 = 0.3;
-/// How many quotes one article gets, and how many each of two; a list is one.
-const ALONE: usize = 4;
-const OF_TWO: [usize; MOST_ARTICLES] = [3, 2];
-/// How many sentences are embedded in all.
-const COMPARED: usize = 14;
+const MOST_ARTICLES: usize = 3;
+/// How much worse than the best article the second may be that is quoted, too, and the third; of scores between 0 and 1.
+const SCORE_GAPS: [f64; MOST_ARTICLES] = [0.0, 0.3, 0.15];
+/// How many quotes each article gets where one, two or three are quoted; a list is one quote.
+const QUOTAS: [&[usize]; MOST_ARTICLES] = [&[4], &[3, 2], &[2, 2, 1]];
+/// How many sentences of each article are compared by meaning.
+const COMPARED: [&[usize]; MOST_ARTICLES] = [&[12], &[7, 5], &[5, 4, 3]];
+/// Longest text that is compared, in characters: more says little more and takes longer.
+const LONGEST_COMPARED: usize = 300;
 /// How much worse than the best sentence of its article another may be.
 const SENTENCE_GAP: f64 = 0.15;
 /// What it counts that a sentence has all words of the question, beside its cosine similarity.
 const WORDS: f64 = 0.1;
-/// What headings, labels and other scraps are worth less.
+/// What headings, labels and other lines that are no sentences are worth less.
+const NO_SENTENCE: f64 = 0.2;
+/// What a line of a few words is worth less, …
 const SCRAP: f64 = 0.1;
-/// Sentences with fewer words are scraps.
+/// … with fewer than these.
 const FEW_WORDS: usize = 4;
 /// Sentences that share so much of the shorter one's words say the same.
 const SAME: f64 = 0.8;
@@ -138,8 +143,9 @@ pub async fn compose(
 ) -> Composed {
     let articles = articles(passages);
     let mut lines: Vec<Vec<Line<'_>>> = articles.iter().map(|article| lines(article, question)).collect();
-    let shares = shares(articles.len());
-    let considered: Vec<Vec<usize>> = lines.iter().zip(&shares).map(|(lines, n)| worth_comparing(lines, *n)).collect();
+    let Some(place) = articles.len().checked_sub(1) else { return Composed::default() };
+    let considered: Vec<Vec<usize>> =
+        lines.iter().zip(COMPARED[place]).map(|(lines, limit)| worth_comparing(lines, *limit)).collect();
     let texts: Vec<String> = lines
         .iter()
         .zip(&considered)
@@ -156,10 +162,9 @@ pub async fn compose(
             lines[*at].judge(similarities.next());
         }
     }
-    let quotas: &[usize] = if articles.len() == 1 { &[ALONE] } else { &OF_TWO };
     let mut composed = Composed::default();
     let mut said = Vec::new();
-    for ((lines, chosen), quota) in lines.iter().zip(considered).zip(quotas) {
+    for ((lines, chosen), quota) in lines.iter().zip(considered).zip(QUOTAS[place]) {
         let picked = pick(lines, chosen, *quota, &mut said);
         let layout = Layout::new(lines);
         let shown: BTreeSet<usize> = picked.into_iter().flat_map(|at| layout.with_company(at)).collect();
@@ -181,14 +186,19 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn in_context(&self) -> String {
-        format!("{}\n{}", self.passage.context(), self.unit.text)
+        let text = self.unit.text;
+        let end = text.char_indices().nth(LONGEST_COMPARED).map_or(text.len(), |(at, _)| at);
+        format!("{}\n{}", self.passage.context(), &text[..end])
     }
 
     fn judge(&mut self, similarity: Option<f64>) {
         if let Some(similarity) = similarity {
             self.score = similarity + WORDS * self.overlap;
         }
-        if self.unit.is_fragment() || self.stems.len() < FEW_WORDS {
+        if self.unit.is_fragment() {
+            self.score -= NO_SENTENCE;
+        }
+        if self.stems.len() < FEW_WORDS {
             self.score -= SCRAP;
         }
     }
@@ -208,17 +218,12 @@ fn articles(passages: &[Passage]) -> Vec<Vec<&Passage>> {
         }
     }
     let best = articles.first().map_or(0.0, |article| article[0].score);
-    articles.retain(|article| article[0].score >= best - SCORE_GAP);
-    articles.truncate(MOST_ARTICLES);
+    let close = articles.iter().zip(SCORE_GAPS).take_while(|(article, gap)| article[0].score >= best - gap).count();
+    articles.truncate(close);
     for article in &mut articles {
         article.sort_by_key(|passage| passage.ordinal);
     }
     articles
-}
-
-/// How many sentences of each article are compared by meaning.
-fn shares(articles: usize) -> [usize; MOST_ARTICLES] {
-    if articles == 1 { [COMPARED, 0] } else { [COMPARED - COMPARED / 2, COMPARED / 2] }
 }
 
 fn lines<'a>(article: &[&'a Passage], question: &Question<'_>) -> Vec<Line<'a>> {

@@ -28,9 +28,9 @@ struct Weights {
     bias: f64,
 }
 
-const BY_MEANING: Weights = Weights { body: 15.5, title: 15.0, coverage: 3.3, words: 4.5, bias: -26.0 };
+const BY_MEANING: Weights = Weights { body: 20.0, title: 18.0, coverage: 3.3, words: 5.0, bias: -30.6 };
 /// Without vectors.
-const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 6.0, words: 1.5, bias: -6.0 };
+const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 7.0, words: 4.5, bias: -12.0 };
 /// What it adds that an article has an error code or the like of the question.
 const IDENTIFIER: f64 = 1.5;
 
@@ -60,4 +60,53 @@ pub(super) fn reads(model: &str, text: &str) -> bool {
     let letters = || text.chars().filter(|c| c.is_alphabetic());
     let is_latin = |c: &char| matches!(c, '\u{0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}');
     !model.starts_with("all-MiniLM") || 2 * letters().filter(is_latin).count() >= letters().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::search::fusion::Similarity;
+
+    const MODEL: Option<&str> = Some("all-MiniLM-L6-v2@53aa5117");
+
+    fn candidate(similarity: Option<f64>, coverage: f64, asked_words: u32) -> Candidate {
+        let similarity = similarity.map(|s| Similarity { body: s, title: s });
+        let evidence = Evidence { similarity, coverage, asked_words, ..Evidence::default() };
+        Candidate { article_id: Uuid::nil(), evidence, score: 1.0 }
+    }
+
+    fn is_answered(question: &str, candidate: Candidate, model: Option<&str>) -> bool {
+        relevance(question, &[candidate], model) >= FLOOR
+    }
+
+    #[test]
+    fn near_articles_with_the_words_answer_and_far_ones_do_not() {
+        assert!(is_answered("how do I reset it", candidate(Some(0.6), 0.8, 4), MODEL));
+        assert!(!is_answered("how do I bake bread", candidate(Some(0.3), 0.4, 4), MODEL));
+        assert!(relevance("nothing", &[], MODEL) < FLOOR);
+    }
+
+    #[test]
+    fn words_decide_without_vectors_and_in_scripts_that_the_model_cannot_read() {
+        for (question, model) in [("reset a password", None), ("パスワードの再設定", MODEL)] {
+            assert!(is_answered(question, candidate(Some(0.9), 1.0, 5), model));
+            assert!(!is_answered(question, candidate(Some(0.9), 0.1, 5), model));
+        }
+        assert!(!is_answered("パスワード", candidate(Some(0.1), 0.5, 5), Some("multilingual@1")));
+    }
+
+    proptest! {
+        #[test]
+        fn more_evidence_is_never_less_relevant(
+            near in 0.0..1.0_f64, coverage in 0.0..1.0_f64, words in 0..60_u32, more in 0.0..0.5_f64
+        ) {
+            let of = |near, coverage| relevance("text", &[candidate(Some(near), coverage, words)], MODEL);
+            let least = of(near, coverage);
+            prop_assert!((0.0..=1.0).contains(&least));
+            prop_assert!(of(near + more, coverage) >= least && of(near, coverage + more) >= least);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
 mod admin_api;
+mod answer_passages;
 mod assets;
 mod auth;
 mod bad_input;

@@ -47,11 +47,16 @@ fn fence(code: &str) -> String {
 /// Plain text as Markdown that shows it.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + 8);
-    for (at, character) in text.char_indices() {
-        let is_markup =
-            matches!(character, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '$' | '!');
-        let begins_block = at == 0 && matches!(character, '#' | '-' | '+' | '=' | ':');
-        if is_markup || begins_block {
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let is_markup = match character {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '~' => true,
+            // Of an entity.
+            '&' => characters.peek().is_some_and(|next| next.is_ascii_alphanumeric() || *next == '#'),
+            '#' | '-' | '+' => escaped.is_empty(),
+            _ => false,
+        };
+        if is_markup {
             escaped.push('\\');
         }
         escaped.push(character);
