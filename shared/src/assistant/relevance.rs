@@ -1,9 +1,9 @@
 //! Whether the help center answers a question at all, judged by what search measured.
 //!
-//! A logistic regression of four measures, chosen and fitted as docs/adr/0009-extractive-answers.md tells. It is monotonous: more
+//! A logistic regression of five measures, chosen and fitted as docs/adr/0009-extractive-answers.md tells. It is monotonous: more
 //! similar articles, and articles with more of the question's words, never make it less relevant.
 
-use crate::search::{Candidate, fusion::Evidence};
+use crate::search::{Found, fusion::Evidence};
 
 /// Below this a question is not answered.
 pub const FLOOR: f64 = 0.5;
@@ -12,6 +12,10 @@ pub const FLOOR: f64 = 0.5;
 const LOOKED_AT: usize = 10;
 /// More words than this say nothing more of a question.
 const MOST_WORDS: u32 = 30;
+/// With so many articles and more, one is near to anything; …
+const MANY_ARTICLES: u32 = 130;
+/// … and with fewer than these, nothing was measured.
+const FEWEST_ARTICLES: u32 = 10;
 
 /// What the measures count; logits.
 struct Weights {
@@ -24,31 +28,36 @@ struct Weights {
     /// Logarithm of one more than the number of words: the longer a question is, the farther it is from everything, and the
     /// smaller is the share of its words that any article has.
     words: f64,
+    /// Logarithm of how many times fewer than [`MANY_ARTICLES`] there are: among few, none is near to anything by chance.
+    few_articles: f64,
     /// The floor is where the sum of all is zero.
     bias: f64,
 }
 
-const BY_MEANING: Weights = Weights { body: 20.0, title: 18.0, coverage: 3.3, words: 5.0, bias: -30.6 };
+const BY_MEANING: Weights =
+    Weights { body: 20.0, title: 18.0, coverage: 3.3, words: 5.0, few_articles: 1.0, bias: -30.6 };
 /// Without vectors.
-const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 7.0, words: 4.5, bias: -12.0 };
+const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 7.0, words: 4.5, few_articles: 0.0, bias: -12.0 };
 /// What it adds that an article has an error code or the like of the question.
 const IDENTIFIER: f64 = 1.5;
 
-/// How likely it is that what was found answers the question, 0 to 1; [`FLOOR`] and more is enough. `candidates` are those of
-/// search in their order; `model` is the one that their similarities are of.
+/// How likely it is that what was found answers the question, 0 to 1; [`FLOOR`] and more is enough.
 #[must_use]
-pub fn relevance(question: &str, candidates: &[Candidate], model: Option<&str>) -> f64 {
-    let evidence: Vec<&Evidence> = candidates.iter().take(LOOKED_AT).map(|candidate| &candidate.evidence).collect();
+pub fn relevance(question: &str, found: &Found) -> f64 {
+    let evidence: Vec<&Evidence> =
+        found.candidates.iter().take(LOOKED_AT).map(|candidate| &candidate.evidence).collect();
     let Some(first) = evidence.first() else { return 0.0 };
     let similarities = || evidence.iter().filter_map(|evidence| evidence.similarity);
-    let meaning = model.is_some_and(|model| reads(model, question));
+    let meaning = found.model.as_ref().is_some_and(|model| reads(model, question));
     let nearest_body = similarities().map(|similarity| similarity.body).max_by(f64::total_cmp).filter(|_| meaning);
     let nearest_title = similarities().map(|similarity| similarity.title).max_by(f64::total_cmp).filter(|_| meaning);
+    let articles = found.articles.clamp(FEWEST_ARTICLES, MANY_ARTICLES);
     let weights = if nearest_body.is_some() { BY_MEANING } else { BY_WORDS };
     let logit = weights.body * nearest_body.unwrap_or_default()
         + weights.title * nearest_title.unwrap_or_default()
         + weights.coverage * first.coverage
         + weights.words * f64::from(first.asked_words.min(MOST_WORDS)).ln_1p()
+        + weights.few_articles * (f64::from(MANY_ARTICLES) / f64::from(articles)).ln()
         + if evidence.iter().any(|evidence| evidence.has_identifier) { IDENTIFIER } else { 0.0 }
         + weights.bias;
     1.0 / (1.0 + (-logit).exp())
@@ -68,34 +77,35 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::search::fusion::Similarity;
+    use crate::search::{Candidate, fusion::Similarity};
 
     const MODEL: Option<&str> = Some("all-MiniLM-L6-v2@53aa5117");
 
-    fn candidate(similarity: Option<f64>, coverage: f64, asked_words: u32) -> Candidate {
-        let similarity = similarity.map(|s| Similarity { body: s, title: s });
+    fn found(model: Option<&str>, similarity: f64, coverage: f64, asked_words: u32) -> Found {
+        let similarity = model.map(|_| Similarity { body: similarity, title: similarity });
         let evidence = Evidence { similarity, coverage, asked_words, ..Evidence::default() };
-        Candidate { article_id: Uuid::nil(), evidence, score: 1.0 }
+        let candidates = vec![Candidate { article_id: Uuid::nil(), evidence, score: 1.0 }];
+        Found { candidates, articles: 100, model: model.map(str::to_owned), ..Found::default() }
     }
 
-    fn is_answered(question: &str, candidate: Candidate, model: Option<&str>) -> bool {
-        relevance(question, &[candidate], model) >= FLOOR
+    fn is_answered(question: &str, found: &Found) -> bool {
+        relevance(question, found) >= FLOOR
     }
 
     #[test]
     fn near_articles_with_the_words_answer_and_far_ones_do_not() {
-        assert!(is_answered("how do I reset it", candidate(Some(0.6), 0.8, 4), MODEL));
-        assert!(!is_answered("how do I bake bread", candidate(Some(0.3), 0.4, 4), MODEL));
-        assert!(relevance("nothing", &[], MODEL) < FLOOR);
+        assert!(is_answered("how do I reset it", &found(MODEL, 0.6, 0.8, 4)));
+        assert!(!is_answered("how do I bake bread", &found(MODEL, 0.3, 0.4, 4)));
+        assert!(!is_answered("nothing", &Found::default()));
     }
 
     #[test]
     fn words_decide_without_vectors_and_in_scripts_that_the_model_cannot_read() {
         for (question, model) in [("reset a password", None), ("パスワードの再設定", MODEL)] {
-            assert!(is_answered(question, candidate(Some(0.9), 1.0, 5), model));
-            assert!(!is_answered(question, candidate(Some(0.9), 0.1, 5), model));
+            assert!(is_answered(question, &found(model, 0.9, 1.0, 5)));
+            assert!(!is_answered(question, &found(model, 0.9, 0.1, 5)));
         }
-        assert!(!is_answered("パスワード", candidate(Some(0.1), 0.5, 5), Some("multilingual@1")));
+        assert!(!is_answered("パスワード", &found(Some("multilingual@1"), 0.1, 0.5, 5)));
     }
 
     proptest! {
@@ -103,7 +113,7 @@ mod tests {
         fn more_evidence_is_never_less_relevant(
             near in 0.0..1.0_f64, coverage in 0.0..1.0_f64, words in 0..60_u32, more in 0.0..0.5_f64
         ) {
-            let of = |near, coverage| relevance("text", &[candidate(Some(near), coverage, words)], MODEL);
+            let of = |near, coverage| relevance("text", &found(MODEL, near, coverage, words));
             let least = of(near, coverage);
             prop_assert!((0.0..=1.0).contains(&least));
             prop_assert!(of(near + more, coverage) >= least && of(near, coverage + more) >= least);

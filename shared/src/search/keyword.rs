@@ -38,6 +38,8 @@ pub(super) struct Keyword {
     pub(super) lexemes: HashSet<String>,
     /// The idf of each, times what it counts.
     pub(super) weights: HashMap<String, f64>,
+    /// How many articles there are in all languages; 0 where none has a word of the query.
+    pub(super) all_articles: i64,
     /// What articles must have just so, as a `tsquery`.
     pub(super) phrase: Option<String>,
     /// Rarest first.
@@ -159,6 +161,7 @@ impl Keyword {
         }
         self.terms.sort_by_key(|term| (term.article_count, term.id));
         let all_articles = rows.first().map_or(0, |row| row.all_articles);
+        self.all_articles = all_articles;
         self.scorer = bm25::Scorer::new(&self.terms, all_articles);
         let idf = |term: &bm25::Term| term.weight * bm25::idf(term.article_count, all_articles);
         let idfs: HashMap<i32, f64> = self.terms.iter().map(|term| (term.id, idf(term))).collect();

@@ -17,6 +17,8 @@ pub struct Found {
     pub passages: Vec<FoundPassage>,
     /// The stems of the question's words that articles have, and of what was added to them, each with how rare it is.
     pub weights: HashMap<String, f64>,
+    /// How many articles the tenant has, those that the caller may not see included; 0 where none has a word of the question.
+    pub articles: u32,
     /// The model that the similarities are of. `None`: words alone were compared.
     pub model: Option<String>,
     /// What was not available.
@@ -73,6 +75,13 @@ impl Search {
         let passages = store::passages(&mut tx, roles, &ids, &near, &lexemes, per_article).await?;
         let model = ranked.meaning.map(|meaning| meaning.model);
         let degraded = if model.is_none() { vec![Arm::Semantic] } else { Vec::new() };
-        Ok(Found { candidates: ranked.candidates, passages, weights: ranked.weights, model, degraded })
+        Ok(Found {
+            candidates: ranked.candidates,
+            passages,
+            weights: ranked.weights,
+            articles: u32::try_from(ranked.all_articles).unwrap_or(u32::MAX),
+            model,
+            degraded,
+        })
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Ranked {
     pub(super) lexemes: HashSet<String>,
     /// How rare each of them is.
     pub(super) weights: HashMap<String, f64>,
+    /// How many articles the tenant has; 0 where none has a word of the query.
+    pub(super) all_articles: i64,
     pub(super) must_have: MustHave,
     /// `None`: the model was not available.
     pub(super) meaning: Option<Meaning>,
@@ -123,6 +125,7 @@ impl Search {
                 must_have: keyword.must_have(),
                 lexemes: keyword.lexemes,
                 weights: keyword.weights,
+                all_articles: keyword.all_articles,
                 meaning,
             },
         ))

@@ -74,13 +74,13 @@ async fn a_question_is_answered_by_the_steps_of_the_article_that_the_caller_sees
         assert_eq!(found.degraded, if with_model { vec![] } else { vec![Arm::Semantic] });
         assert_eq!(found.passages[0].similarity.is_some(), with_model);
         assert!(found.weights.contains_key("password") && !found.weights.contains_key("how"));
-        assert!(relevance::relevance(question, &found.candidates, found.model.as_deref()) >= relevance::FLOOR);
+        assert!(relevance::relevance(question, &found) >= relevance::FLOOR);
         let answer = composed(question, &found).await.markdown();
         assert!(
             answer.contains("1. Open the sign-in page. [1]\n2. Press Forgot password. [1]\n3. Enter your address. [1]"),
             "{answer}"
         );
-        let board = world.found(&search, Roles::new(["board".to_owned()]), question).await;
+        let board = world.found(&search, Roles::new(vec!["board".to_owned()]).unwrap(), question).await;
         assert!(slugs(&board).contains(&"board"));
     }
 }
@@ -92,7 +92,7 @@ async fn a_question_about_something_else_is_below_the_floor() {
         for question in ["how do I bake sourdough bread?", "who won the match yesterday", "Wie wird das Wetter morgen?"]
         {
             let found = world.found(&world.search(with_model), Roles::none(), question).await;
-            let relevance = relevance::relevance(question, &found.candidates, found.model.as_deref());
+            let relevance = relevance::relevance(question, &found);
             assert!(relevance < relevance::FLOOR, "{question}: {relevance}");
         }
     }

@@ -60,7 +60,7 @@ impl Assistant {
         let searching = started.elapsed();
         let started = Instant::now();
         let asked = request.query.as_str();
-        let relevance = relevance::relevance(asked, &found.candidates, found.model.as_deref());
+        let relevance = relevance::relevance(asked, &found);
         let passages = Passage::of(&found);
         let composed = if relevance < relevance::FLOOR {
             Composed::default()

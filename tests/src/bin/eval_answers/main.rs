@@ -92,7 +92,7 @@ async fn measure(
         let candidates = answer.found.candidates.iter().take(10);
         let candidates: Vec<_> = candidates.map(|c| (&ids[&c.article_id], c.evidence, c.score)).collect();
         let line = serde_json::json!({ "collection": collection.name, "kind": kind, "id": id, "relevance": answer.relevance,
-            "candidates": candidates, "answer": answer.composed.markdown() });
+            "articles": answer.found.articles, "candidates": candidates, "answer": answer.composed.markdown() });
         Ok(writeln!(file, "{line}")?)
     };
     for (question, judged) in collection.judged()? {
