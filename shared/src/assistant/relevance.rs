@@ -37,7 +37,7 @@ struct Weights {
 const BY_MEANING: Weights =
     Weights { body: 20.0, title: 18.0, coverage: 3.3, words: 5.0, few_articles: 1.0, bias: -30.6 };
 /// Without vectors.
-const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 7.0, words: 4.5, few_articles: 0.0, bias: -12.0 };
+const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 8.0, words: 3.0, few_articles: 0.0, bias: -9.5 };
 /// What it adds that an article has an error code or the like of the question.
 const IDENTIFIER: f64 = 1.5;
 
@@ -46,7 +46,10 @@ const IDENTIFIER: f64 = 1.5;
 pub fn relevance(question: &str, found: &Found) -> f64 {
     let evidence: Vec<&Evidence> =
         found.candidates.iter().take(LOOKED_AT).map(|candidate| &candidate.evidence).collect();
-    let Some(first) = evidence.first() else { return 0.0 };
+    // What is pinned comes first, whether it has a word of the question or not.
+    let asked_words = evidence.iter().map(|evidence| evidence.asked_words).max().unwrap_or_default();
+    let first = evidence.iter().find(|evidence| evidence.asked_words > 0).or(evidence.first());
+    let Some(first) = first else { return 0.0 };
     let similarities = || evidence.iter().filter_map(|evidence| evidence.similarity);
     let meaning = found.model.as_ref().is_some_and(|model| reads(model, question));
     let nearest_body = similarities().map(|similarity| similarity.body).max_by(f64::total_cmp).filter(|_| meaning);
@@ -56,7 +59,7 @@ pub fn relevance(question: &str, found: &Found) -> f64 {
     let logit = weights.body * nearest_body.unwrap_or_default()
         + weights.title * nearest_title.unwrap_or_default()
         + weights.coverage * first.coverage
-        + weights.words * f64::from(first.asked_words.min(MOST_WORDS)).ln_1p()
+        + weights.words * f64::from(asked_words.min(MOST_WORDS)).ln_1p()
         + weights.few_articles * (f64::from(MANY_ARTICLES) / f64::from(articles)).ln()
         + if evidence.iter().any(|evidence| evidence.has_identifier) { IDENTIFIER } else { 0.0 }
         + weights.bias;

@@ -214,11 +214,11 @@ fn ends_with_abbreviation(sentence: &str) -> bool {
     let Some(word) = sentence.strip_suffix('.') else { return false };
     let word =
         word.rsplit(|c: char| c.is_whitespace() || matches!(c, '(' | '[' | '"' | '“' | '«')).next().unwrap_or_default();
-    let is_initial = || {
+    let is_single_letter = || {
         let mut letters = word.chars();
-        letters.next().is_some_and(char::is_uppercase) && letters.next().is_none()
+        letters.next().is_some_and(char::is_alphabetic) && letters.next().is_none()
     };
-    is_initial() || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
+    is_single_letter() || ABBREVIATIONS.contains(&word.to_lowercase().as_str())
 }
 
 /// Whether a text ends like a sentence, whatever the script.

@@ -101,11 +101,12 @@ fn a_list_that_goes_on_in_the_next_passage_is_whole_and_a_long_one_is_cut() {
 
 #[test]
 fn a_line_that_ends_in_a_colon_brings_what_it_announces() {
-    let text = "To restart the server, run this command:\n\nsystemctl restart --now $SERVER;\n\nNothing else matters to anybody.";
+    let text =
+        "To restart the server, run this command:\n\n$ systemctl restart --now\n\nNothing else matters to anybody.";
     let composed = answered_by(None, "restart the server command", &[passage(1, 1, 1.0, text)]);
     assert_eq!(composed.quotes[1].block, Block::Code);
     assert!(
-        composed.markdown().contains("[1]\n\n```\nsystemctl restart --now $SERVER;\n```\n\n[1]"),
+        composed.markdown().contains("[1]\n\n```\n$ systemctl restart --now\n```\n\n[1]"),
         "{}",
         composed.markdown()
     );
