@@ -2,7 +2,10 @@ use futures::{FutureExt as _, future::BoxFuture};
 use proptest::prelude::*;
 
 use super::*;
-use crate::embedding::{DIMENSIONS, EmbedError, Embedding, ModelId};
+use crate::{
+    embedding::{DIMENSIONS, EmbedError, Embedding, ModelId},
+    markdown::{self, LinkTarget},
+};
 
 /// Texts are alike when they share letters; a model that can be away.
 struct Letters {
@@ -156,8 +159,8 @@ fn quotes_are_shown_as_what_they_are() {
         "\\# See \\[here\\](javascript:alert) & \\<b\\>\\*now\\*\\</b\\>. [1] 1\\. Not a list. [1]\n\n2. Press it. [1]\n3. Done. [1]\n\n\
          ````\na ``` b\n````\n\n[1]"
     );
-    let html = crate::markdown::render(&composed.markdown());
-    assert!(!format!("{html:?}").contains("<b>"), "{html:?}");
+    let html = markdown::render(&composed.markdown(), &|_| LinkTarget::Keep).html;
+    assert!(!html.contains("<b>") && !html.contains("href") && !html.contains("<h1"), "{html}");
 }
 
 #[test]
