@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test torture lint fmt sqlx relevance fuzz-search bench-queue bench-search
+.PHONY: help up down reset status test torture lint fmt sqlx relevance eval-answers fuzz-search bench-queue bench-search
 
 LOCAL := python3 deploy/local/local.py
 
@@ -33,6 +33,10 @@ sqlx: ## Record the checked queries in .sqlx, after a change of SQL
 relevance: ## Measure search quality on the collections in DATA=folder
 	@test -n "$(DATA)" || { echo 'Say where the collections are: make relevance DATA=folder' >&2; exit 2; }
 	@$(LOCAL) test -- deploy/local/built.sh relevance "$(DATA)"
+
+eval-answers: ## Measure the assistant's answers on the collections in DATA=folder (OFF_TOPIC=file with questions that none answers)
+	@test -n "$(DATA)" || { echo 'Say where the collections are: make eval-answers DATA=folder' >&2; exit 2; }
+	@$(LOCAL) test -- deploy/local/built.sh eval_answers "$(DATA)" $(if $(OFF_TOPIC),--off-topic "$(OFF_TOPIC)")
 
 fuzz-search: ## Search for any text, with queries of all kinds: SECONDS=60, SEED=, DATA=folder for more articles and questions
 	@$(LOCAL) test -- deploy/local/built.sh fuzz_search $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \

@@ -200,7 +200,7 @@ async fn template() -> String {
 /// How a test's help center differs from the usual one.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether the embedding model is available to the API.
+    /// Whether the embedding model is available to the API and to the assistant.
     pub with_model: bool,
     /// How long a silent worker keeps its jobs.
     pub lease: Duration,
@@ -268,6 +268,7 @@ pub struct TestApp {
     pub clock: Clock,
     /// Its language models.
     pub llm: Llm,
+    with_model: bool,
     client: reqwest::Client,
     server: actix_web::dev::ServerHandle,
 }
@@ -348,7 +349,18 @@ impl TestApp {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { db, postgres, store, queue_config, url: format!("http://{address}"), clock, llm, client, server }
+        Self {
+            db,
+            postgres,
+            store,
+            queue_config,
+            url: format!("http://{address}"),
+            clock,
+            llm,
+            with_model: settings.with_model,
+            client,
+            server,
+        }
     }
 
     /// What keys the hashes of this help center.
@@ -395,9 +407,10 @@ impl TestApp {
     /// What writes answers.
     pub fn assistant(&self) -> Assistant {
         let database = self.db.database.clone();
-        let search = Search::new(database.clone(), [embedder()]);
+        let embedder = self.with_model.then(embedder);
+        let search = Search::new(database.clone(), embedder.clone());
         let streams = AnswerStreams::open(&self.queue_config).unwrap();
-        Assistant::new(database, search, Some(embedder()), streams).written_by(self.llm.clone())
+        Assistant::new(database, search, embedder, streams).written_by(self.llm.clone())
     }
 
     /// A worker with the product's own jobs.

@@ -18,7 +18,28 @@ pub fn html(text: &str, citations: &[Citation], url: impl Fn(&Citation) -> Strin
 
 /// The markers of citations as links; what an author or a model wrote as such a link leads nowhere.
 fn with_links(text: &str, citations: &[Citation]) -> String {
-    let mut linked = text.replace(SCHEME, "");
+    let mut linked = String::with_capacity(text.len());
+    let mut fence = None;
+    for line in text.split_inclusive('\n') {
+        let ticks = line.trim().len() - line.trim().trim_start_matches('`').len();
+        match fence {
+            // Code is shown as it is.
+            Some(open) => {
+                linked.push_str(line);
+                fence = Some(open).filter(|open| ticks < *open);
+            }
+            None if ticks >= 3 => {
+                linked.push_str(line);
+                fence = Some(ticks);
+            }
+            None => linked.push_str(&line_with_links(line, citations)),
+        }
+    }
+    linked
+}
+
+fn line_with_links(line: &str, citations: &[Citation]) -> String {
+    let mut linked = line.replace(SCHEME, "");
     for Citation { marker, .. } in citations {
         linked = linked.replace(&format!("[{marker}]"), &format!("[\\[{marker}\\]]({SCHEME}{marker})"));
     }

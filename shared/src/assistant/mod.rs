@@ -25,6 +25,7 @@ mod prompt;
 mod question;
 mod refusal;
 mod relevance;
+mod sentences;
 mod standalone;
 mod store;
 mod streams;
@@ -56,6 +57,9 @@ use crate::{
 /// Most characters of what somebody says about an answer.
 pub const MAX_COMMENT_CHARS: usize = 1_000;
 
+/// How much memory the vectors of sentences take that were compared before, in MiB.
+const SENTENCES_MEGABYTES: u32 = 32;
+
 /// Writes answers. Cheap to clone.
 #[derive(Clone)]
 pub struct Assistant {
@@ -76,7 +80,14 @@ impl Assistant {
         streams: AnswerStreams,
     ) -> Self {
         metrics::prepare();
-        Self { database, search, embedder, streams, llm: None, sentences: Arc::default() }
+        Self {
+            database,
+            search,
+            embedder,
+            streams,
+            llm: None,
+            sentences: Arc::new(SentenceVectors::new(SENTENCES_MEGABYTES)),
+        }
     }
 
     /// Lets language models write, for tenants that have one.

@@ -1,83 +1,59 @@
 //! Which of the passages that were found go into the answer's context: neighbours joined, duplicates dropped, no more than
 //! fits.
 
-use std::collections::{HashMap, HashSet};
-
-use uuid::Uuid;
+use std::collections::HashSet;
 
 use super::passage::Passage;
-use crate::{
-    knowledge::chunk::estimate_tokens,
-    search::{Found, FoundPassage},
-};
+use crate::{knowledge::chunk::estimate_tokens, search::Found};
 
 /// Most passages in a context, joined ones counted once: markers stay short.
 const MOST_PASSAGES: usize = 24;
+/// What the marks around a passage take, in tokens, about.
+const OVERHEAD_TOKENS: usize = 40;
 /// Two passages with so large a share of words in common say the same.
 const SAME: f64 = 0.9;
 
 /// The context of a question: the best passages first, at most so many tokens, numbered from 1. The first always fits.
-pub(super) fn pack(found: Found, budget_tokens: usize) -> Vec<Passage> {
-    let scores: HashMap<Uuid, f64> = found.candidates.iter().map(|c| (c.article_id, c.score)).collect();
-    let mut chosen: Vec<FoundPassage> = Vec::new();
-    let mut chosen_words: Vec<HashSet<String>> = Vec::new();
+pub(super) fn pack(found: &Found, budget_tokens: usize) -> Vec<Passage> {
+    let mut chosen: Vec<(Passage, HashSet<String>)> = Vec::new();
     let mut tokens = 0;
-    for passage in found.passages {
-        let words = words(&passage.body);
-        let cost = estimate_tokens(&passage.body) + estimate_tokens(&passage.title) + 20;
+    for passage in &found.passages {
+        let words = words(&passage.text);
+        let cost = estimate_tokens(&passage.text) + estimate_tokens(&passage.title) + OVERHEAD_TOKENS;
         let fits = chosen.is_empty() || tokens + cost <= budget_tokens;
-        if chosen.len() < MOST_PASSAGES && fits && !chosen_words.iter().any(|other| overlap(&words, other) >= SAME) {
+        if chosen.len() < MOST_PASSAGES && fits && !chosen.iter().any(|(_, other)| overlap(&words, other) >= SAME) {
             tokens += cost;
-            chosen.push(passage);
-            chosen_words.push(words);
+            chosen.push((Passage::from((found, passage)), words));
         }
     }
-    let mut packed: Vec<Passage> = Vec::new();
-    for passage in join_neighbours(chosen) {
-        let score = scores.get(&passage.article_id).copied().unwrap_or_default();
-        let marker = u16::try_from(packed.len() + 1).unwrap_or(u16::MAX);
-        packed.push(Passage { marker, score, ..passage });
+    let mut packed = join_neighbours(chosen.into_iter().map(|(passage, _)| passage));
+    for (marker, passage) in (1..).zip(&mut packed) {
+        passage.marker = marker;
     }
     packed
 }
 
 /// Passages of one article that follow each other under the same heading become one, where the better of them stood.
-fn join_neighbours(chosen: Vec<FoundPassage>) -> Vec<Passage> {
+fn join_neighbours(chosen: impl IntoIterator<Item = Passage>) -> Vec<Passage> {
     let mut joined: Vec<Passage> = Vec::new();
     for passage in chosen {
         let next_to = |other: &Passage| {
-            other.article_id == passage.article_id
-                && other.revision_id == passage.revision_id
+            other.revision_id == passage.revision_id
                 && other.heading_path == passage.heading_path
-                && (other.last_ordinal + 1 == passage.ordinal || other.first_ordinal == passage.ordinal + 1)
+                && (other.last_ordinal + 1 == passage.first_ordinal || other.first_ordinal == passage.last_ordinal + 1)
         };
-        match joined.iter_mut().find(|other| next_to(other)) {
-            Some(other) if other.last_ordinal < passage.ordinal => {
-                other.last_ordinal = passage.ordinal;
-                other.text = format!("{}\n\n{}", other.text, passage.body);
-                other.similarity = best(other.similarity, passage.similarity);
-            }
-            Some(other) => {
-                other.first_ordinal = passage.ordinal;
-                other.text = format!("{}\n\n{}", passage.body, other.text);
-                other.similarity = best(other.similarity, passage.similarity);
-            }
-            None => joined.push(Passage {
-                marker: 0,
-                article_id: passage.article_id,
-                revision_id: passage.revision_id,
-                first_ordinal: passage.ordinal,
-                last_ordinal: passage.ordinal,
-                slug: passage.slug,
-                title: passage.title,
-                locale: passage.locale,
-                heading_path: passage.heading_path,
-                anchor: passage.anchor,
-                text: passage.body,
-                similarity: passage.similarity,
-                score: 0.0,
-            }),
+        let Some(other) = joined.iter_mut().find(|other| next_to(other)) else {
+            joined.push(passage);
+            continue;
+        };
+        if other.last_ordinal < passage.first_ordinal {
+            other.last_ordinal = passage.last_ordinal;
+            other.text = format!("{}\n\n{}", other.text, passage.text);
+        } else {
+            other.first_ordinal = passage.first_ordinal;
+            other.text = format!("{}\n\n{}", passage.text, other.text);
         }
+        other.similarity = best(other.similarity, passage.similarity);
     }
     joined
 }
@@ -104,7 +80,10 @@ fn overlap(a: &HashSet<String>, b: &HashSet<String>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::search::FoundPassage;
 
     fn found(passages: &[(u128, i32, &str)]) -> Found {
         let passage = |(article, ordinal, body): &(u128, i32, &str)| FoundPassage {
@@ -116,14 +95,14 @@ mod tests {
             locale: "en".to_owned(),
             heading_path: Vec::new(),
             anchor: None,
-            body: (*body).to_owned(),
+            text: (*body).to_owned(),
             similarity: Some(0.5),
         };
-        Found { candidates: Vec::new(), passages: passages.iter().map(passage).collect(), degraded: Vec::new() }
+        Found { passages: passages.iter().map(passage).collect(), ..Found::default() }
     }
 
     fn packed(passages: &[(u128, i32, &str)], budget: usize) -> Vec<(u16, i32, i32, String)> {
-        let passages = pack(found(passages), budget).into_iter();
+        let passages = pack(&found(passages), budget).into_iter();
         passages.map(|p| (p.marker, p.first_ordinal, p.last_ordinal, p.text)).collect()
     }
 

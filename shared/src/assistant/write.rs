@@ -35,11 +35,9 @@ use crate::{
 /// How many turns of a conversation are looked back at.
 const TURNS: i64 = 4;
 /// Passages of so many articles, …
-const ARTICLES: usize = 6;
+const ARTICLES: usize = 4;
 /// … of each at most so many.
 const PASSAGES_EACH: usize = 4;
-/// How many tokens of passages an answer is composed from.
-const CONTEXT_TOKENS: usize = 3_000;
 /// The share of a model's context that is for passages; the rest is for what was said before and for instructions.
 const SHARE_OF_PASSAGES: f64 = 0.7;
 /// How many articles are offered instead of an answer.
@@ -85,6 +83,8 @@ struct Draft {
     is_cached: bool,
     /// What was not available.
     degraded: Vec<String>,
+    /// What it was made of, if not of what it was to be made of.
+    passages: Option<Vec<Passage>>,
     first_chunk_at: Option<Instant>,
 }
 
@@ -104,6 +104,7 @@ impl Default for Draft {
             withheld: 0,
             is_cached: false,
             degraded: Vec::new(),
+            passages: None,
             first_chunk_at: None,
         }
     }
@@ -116,6 +117,8 @@ struct Work<'a> {
     turns: &'a [Turn],
     searched_for: &'a str,
     model: Option<&'a Model>,
+    found: &'a Found,
+    /// As whoever writes the answer is to read them.
     passages: &'a [Passage],
     nearest: &'a [Nearest],
 }
@@ -156,11 +159,14 @@ impl Assistant {
         let (model, unavailable) = self.model(id.tenant).await;
         let searched_for = self.searched_for(id, &open, &turns, model.as_ref()).await;
         let found = self.find(id.tenant, &open, &searched_for).await?;
-        let relevance = relevance::relevance(&found);
+        let relevance = relevance::relevance(&searched_for, &found);
         let mut degraded: Vec<String> = found.degraded.iter().map(Arm::as_str).map(str::to_owned).collect();
         degraded.extend(unavailable.map(|reason| reason.as_str().to_owned()));
         let nearest = nearest(&found);
-        let passages = pack(found, context_tokens(model.as_ref()));
+        let passages = match &model {
+            Some(model) => pack(&found, context_tokens(model)),
+            None => Passage::of(&found),
+        };
         let retrieval = begun.elapsed();
 
         let writing_began = Instant::now();
@@ -170,6 +176,7 @@ impl Assistant {
             turns: &turns,
             searched_for: &searched_for,
             model: model.as_ref(),
+            found: &found,
             passages: &passages,
             nearest: &nearest,
         };
@@ -209,6 +216,7 @@ impl Assistant {
             model: draft.model,
             done,
         };
+        let passages = draft.passages.unwrap_or(passages);
         self.keep(id, &open, &written, &passages, &key, voice).await
     }
 
@@ -326,11 +334,12 @@ impl Assistant {
 
     /// The best sentences of the passages; refused, when there are none.
     async fn compose(&self, work: &Work<'_>, draft: Draft) -> Draft {
-        let embedder = self.embedder.as_deref();
-        let composed = extractive::compose(embedder, &self.sentences, work.searched_for, work.passages).await;
-        let (pieces, citations) = extractive::cited(&composed, work.passages);
-        if !pieces.is_empty() {
-            return Draft { pieces, citations, ..draft };
+        let passages = Passage::of(work.found);
+        let question = extractive::Question { text: work.searched_for, weights: &work.found.weights };
+        let composed = extractive::compose(self.embedder.as_deref(), &self.sentences, &question, &passages).await;
+        if !composed.quotes.is_empty() {
+            let (pieces, citations) = (composed.pieces(), composed.citations(&passages));
+            return Draft { pieces, citations, passages: Some(passages), ..draft };
         }
         let refused = refused(Outcome::Refused, refusal::reason(&work.open.question), work.nearest.to_vec());
         Draft {
@@ -361,8 +370,8 @@ fn goes_on(by_rules: &str, question: &str) -> bool {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a small number")]
-fn context_tokens(model: Option<&Model>) -> usize {
-    model.map_or(CONTEXT_TOKENS, |model| (f64::from(model.context_tokens()) * SHARE_OF_PASSAGES) as usize)
+fn context_tokens(model: &Model) -> usize {
+    (f64::from(model.context_tokens()) * SHARE_OF_PASSAGES) as usize
 }
 
 /// The articles that are nearest, each once.

@@ -36,10 +36,13 @@ const WINDOW_BYTES: usize = 16 * 1024;
 /// texts take about 120 MB while they run).
 const BATCH: usize = 16;
 
+/// The same for texts that are awaited: sentences, whose lengths differ so much that a batch is mostly padding when it is large.
+const AWAITED_BATCH: usize = 4;
+
 /// The loaded model, and who may use the processor for it.
 ///
-/// A call of one text is somebody waiting for search results; a call of many is
-/// work in the background. Each kind has its own lane, so that neither waits
+/// A call of one text, or of some that are awaited, is somebody waiting for an answer; a call of many is work in the
+/// background. Each kind has its own lane, so that neither waits
 /// for the other; where both run, the operating system shares the cores.
 pub(super) struct LocalEmbedder {
     id: ModelId,
@@ -75,7 +78,17 @@ impl Embedder for LocalEmbedder {
                 0 => Ok(vec![]),
                 1 => self.embed_batch(&self.single, texts).await,
                 2..=BATCH => self.embed_batch(&self.bulk, texts).await,
-                _ => self.embed_batches(&self.bulk, texts).await,
+                _ => self.embed_batches(&self.bulk, texts, BATCH).await,
+            }
+        })
+    }
+
+    fn embed_awaited(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
+        Box::pin(async move {
+            match texts.len() {
+                0 => Ok(vec![]),
+                1 => self.embed_batch(&self.single, texts).await,
+                _ => self.embed_batches(&self.single, texts, AWAITED_BATCH).await,
             }
         })
     }
@@ -89,14 +102,14 @@ impl LocalEmbedder {
     }
 
     /// Any number of texts, in batches of like length, one turn each.
-    async fn embed_batches(&self, lane: &Lane, texts: Vec<String>) -> Result<Vec<Embedding>, EmbedError> {
+    async fn embed_batches(&self, lane: &Lane, texts: Vec<String>, size: usize) -> Result<Vec<Embedding>, EmbedError> {
         let mut tokenized = Vec::with_capacity(texts.len());
-        for texts in batches(texts) {
+        for texts in batches(texts, BATCH) {
             let engine = Arc::clone(&self.engine);
             tokenized.extend(lane.turn(move |_| engine.tokenize(&texts)).await?);
         }
         let mut vectors = Vec::with_capacity(tokenized.len());
-        for batch in batches_by_length(tokenized) {
+        for batch in batches_by_length(tokenized, size) {
             let engine = Arc::clone(&self.engine);
             let (places, tokens): (Vec<usize>, Vec<Tokens>) = batch.into_iter().unzip();
             let computed = lane.turn(move |threads| engine.compute(&tokens, threads)).await?;
@@ -114,17 +127,17 @@ type Tokens = Vec<u32>;
 ///
 /// A batch is computed at the length of its longest text. On mixed passages this
 /// computes a third of the tokens that batches in order would.
-fn batches_by_length(tokenized: Vec<Tokens>) -> Vec<Vec<(usize, Tokens)>> {
+fn batches_by_length(tokenized: Vec<Tokens>, size: usize) -> Vec<Vec<(usize, Tokens)>> {
     let mut placed: Vec<_> = tokenized.into_iter().enumerate().collect();
     placed.sort_by_key(|(_, tokens)| tokens.len());
-    batches(placed)
+    batches(placed, size)
 }
 
-fn batches<T>(items: Vec<T>) -> Vec<Vec<T>> {
-    let mut batches = Vec::with_capacity(items.len().div_ceil(BATCH));
+fn batches<T>(items: Vec<T>, size: usize) -> Vec<Vec<T>> {
+    let mut batches = Vec::with_capacity(items.len().div_ceil(size));
     let mut items = items.into_iter();
     while items.len() > 0 {
-        batches.push(items.by_ref().take(BATCH).collect());
+        batches.push(items.by_ref().take(size).collect());
     }
     batches
 }
@@ -411,7 +424,7 @@ mod tests {
     #[test]
     fn batches_hold_texts_of_like_length_and_know_their_places() {
         let tokenized: Vec<Tokens> = (0..40).map(|n| vec![0; n * 7 % 40]).collect();
-        let batches = batches_by_length(tokenized.clone());
+        let batches = batches_by_length(tokenized.clone(), BATCH);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [16, 16, 8]);
         let sorted: Vec<_> = batches.into_iter().flatten().collect();
         assert!(sorted.is_sorted_by_key(|(_, tokens)| tokens.len()));

@@ -81,9 +81,19 @@ pub trait Embedder: Send + Sync {
     /// As [`embed`](Self::embed).
     fn embed_query(&self, query: String) -> BoxFuture<'_, Result<Embedding, EmbedError>> {
         Box::pin(async move {
-            let vector = self.embed(vec![query]).await?.pop();
+            let vector = self.embed_awaited(vec![query]).await?.pop();
             vector.ok_or_else(|| EmbedError::Rejected("there is no vector".into()))
         })
+    }
+
+    /// The vectors of a few short texts that somebody waits for, as [`embed_query`](Self::embed_query): not behind texts that
+    /// are embedded in the background.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    fn embed_awaited(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
+        self.embed(texts)
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Score {
     pub article: f64,
     /// BM25 of the title alone.
     pub title: f64,
+    /// Sum of weight times idf over the concepts that occur in it at all, however often.
+    pub covered: f64,
 }
 
 impl Document<'_> {
@@ -73,13 +75,8 @@ pub struct Scorer {
 
 impl Scorer {
     /// `all_articles`: how many articles there are in all languages, N; what is rare must not depend on how few a language has.
-    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn new(terms: &[Term], all_articles: i64) -> Self {
-        let all = all_articles.max(1) as f64;
-        let ready = |term: &Term| {
-            let n = (term.article_count as f64).min(all);
-            (term.id, term.concept, term.weight * (1.0 + (all - n + 0.5) / (n + 0.5)).ln())
-        };
+        let ready = |term: &Term| (term.id, term.concept, term.weight * idf(term.article_count, all_articles));
         let mut terms: Vec<(i32, usize, f64)> = terms.iter().map(ready).collect();
         terms.sort_by_key(|(_, concept, _)| *concept);
         Self { terms }
@@ -97,6 +94,9 @@ impl Scorer {
             let mut best = Score::default();
             for (id, _, idf) in concept {
                 let (title, body) = document.occurrences(*id);
+                if (title, body) != (0, 0) {
+                    best.covered = best.covered.max(*idf);
+                }
                 let title = normalised(title, title_length);
                 let body = normalised(body, body_length);
                 best.article = best.article.max(idf * saturated(body + TITLE_WEIGHT * title));
@@ -104,9 +104,18 @@ impl Scorer {
             }
             sum.article += best.article;
             sum.title += best.title;
+            sum.covered += best.covered;
         }
         sum
     }
+}
+
+/// How rare a term of so many of all articles is, as Lucene computes it: never negative.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+pub fn idf(article_count: i64, all_articles: i64) -> f64 {
+    let all = all_articles.max(1) as f64;
+    let n = (article_count.max(0) as f64).min(all);
+    (1.0 + (all - n + 0.5) / (n + 0.5)).ln()
 }
 
 /// Occurrences as they would be in a text of average length.

@@ -1,7 +1,7 @@
 //! Fusing the two arms: a convex combination of normalised scores (after Bruch, Gai and Ingber, "An Analysis of Fusion
 //! Functions for Hybrid Retrieval", arXiv 2210.11934), with the real score of both arms for every candidate.
 
-use super::bm25;
+use super::keyword::Match;
 
 /// What the arms measured of one article.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
@@ -12,6 +12,11 @@ pub struct Evidence {
     pub title_bm25: f64,
     /// Cosine similarities; none while the article is not embedded or the model is not available.
     pub similarity: Option<Similarity>,
+    /// How much of what the query asks for the article has, 0 to 1: the idf of the query's words that occur in it over that of
+    /// all, those that no article has included. Stop words do not count.
+    pub coverage: f64,
+    /// How many different words that is of.
+    pub asked_words: u32,
     /// It has an error code or another identifier of the query that few articles have.
     pub has_identifier: bool,
     /// Among the best of the keyword arm.
@@ -21,10 +26,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn set_match(&mut self, score: bm25::Score, has_identifier: bool) {
-        self.bm25 = score.article;
-        self.title_bm25 = score.title;
-        self.has_identifier = has_identifier;
+    pub(super) fn set_match(&mut self, found: Match) {
+        self.bm25 = found.score.article;
+        self.title_bm25 = found.score.title;
+        self.coverage = found.coverage;
+        self.asked_words = found.asked_words;
+        self.has_identifier = found.has_identifier;
     }
 }
 

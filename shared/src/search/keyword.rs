@@ -36,12 +36,18 @@ pub(super) struct Keyword {
     pub(super) entries: Entries,
     /// The stemmed words that matched, for marking them.
     pub(super) lexemes: HashSet<String>,
+    /// The idf of each, times what it counts.
+    pub(super) weights: HashMap<String, f64>,
+    /// How many articles there are in all languages; 0 where none has a word of the query.
+    pub(super) all_articles: i64,
     /// What articles must have just so, as a `tsquery`.
     pub(super) phrase: Option<String>,
     /// Rarest first.
     terms: Vec<bm25::Term>,
     scorer: bm25::Scorer,
     totals: HashMap<String, bm25::Totals>,
+    /// The words of the query by language, those that no article has included: how many, and the sum of their idf.
+    asked: HashMap<String, (u32, f64)>,
     /// Error codes and the like that few articles have: numbers and stems.
     identifiers: Vec<(i32, String)>,
 }
@@ -50,6 +56,10 @@ pub(super) struct Keyword {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Match {
     pub(super) score: bm25::Score,
+    /// The share of the query's weight that its words make up, 0 to 1.
+    pub(super) coverage: f64,
+    /// How many different words the query has, stop words not counted.
+    pub(super) asked_words: u32,
     /// It has an identifier of the query.
     pub(super) has_identifier: bool,
 }
@@ -100,8 +110,13 @@ impl Keyword {
     pub(super) fn judge(&self, words: &Words) -> Match {
         let totals = self.totals.get(&words.language).copied().unwrap_or_default();
         let document = words.document();
+        let score = self.scorer.score(&document, &totals);
+        let (asked_words, asked) = self.asked.get(&words.language).copied().unwrap_or_default();
         Match {
-            score: self.scorer.score(&document, &totals),
+            score,
+            // What was added to the query can make up for more than its words.
+            coverage: if asked > 0.0 { (score.covered / asked).min(1.0) } else { 0.0 },
+            asked_words,
             has_identifier: self.identifiers.iter().any(|(id, _)| document.occurrences(*id) != (0, 0)),
         }
     }
@@ -145,7 +160,13 @@ impl Keyword {
             self.terms.push(term);
         }
         self.terms.sort_by_key(|term| (term.article_count, term.id));
-        self.scorer = bm25::Scorer::new(&self.terms, rows.first().map_or(0, |row| row.all_articles));
+        let all_articles = rows.first().map_or(0, |row| row.all_articles);
+        self.all_articles = all_articles;
+        self.scorer = bm25::Scorer::new(&self.terms, all_articles);
+        let idf = |term: &bm25::Term| term.weight * bm25::idf(term.article_count, all_articles);
+        let idfs: HashMap<i32, f64> = self.terms.iter().map(|term| (term.id, idf(term))).collect();
+        self.weights = rows.iter().filter_map(|row| Some((row.lexeme.clone(), *idfs.get(&row.id)?))).collect();
+        self.asked = weight_asked(&rows, &idfs, bm25::idf(0, all_articles));
     }
 
     /// All typed words together, of the language that has most of them.
@@ -158,6 +179,28 @@ impl Keyword {
         let terms: Vec<bm25::Term> = self.terms.iter().copied().filter(|term| ids.contains(&term.id)).collect();
         query::conjunction(&terms, driving)
     }
+}
+
+/// How many words a query has and what they weigh, by language. A word that no article has weighs `unknown_weight`.
+fn weight_asked(
+    rows: &[&store::TermRow],
+    idfs: &HashMap<i32, f64>,
+    unknown_weight: f64,
+) -> HashMap<String, (u32, f64)> {
+    let mut known: HashMap<&str, (u32, f64, u32)> = HashMap::new();
+    for row in rows.iter().filter(|row| row.place.is_some()) {
+        let (words, weight, asked) = known.entry(&row.language).or_default();
+        *words += 1;
+        *weight += idfs.get(&row.id).copied().unwrap_or_default();
+        *asked = u32::try_from(row.asked_words).unwrap_or_default();
+    }
+    // Where words had to be left out, it is not known which of the others are unknown.
+    let is_cut = rows.len() >= query::MAX_TERMS;
+    let with_unknown = |(language, (words, weight, asked)): (&str, (u32, f64, u32))| {
+        let unknown = if is_cut { 0 } else { asked.saturating_sub(words) };
+        (language.to_owned(), (words + unknown, weight + f64::from(unknown) * unknown_weight))
+    };
+    known.into_iter().map(with_unknown).collect()
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts stay far below 2^52")]

@@ -377,6 +377,11 @@ impl Search {
     }
 }
 
+/// The stems of a text's words in their order, as the index of a language has them; `locale`: the language of the text.
+pub(crate) fn stems(text: &str, locale: &str) -> Vec<String> {
+    snippet::stems(text, locale)
+}
+
 fn hit(candidate: &Candidate, row: store::HitRow, ranked: &Ranked) -> Hit {
     let matched = [(candidate.evidence.by_keyword, Arm::Keyword), (candidate.evidence.by_meaning, Arm::Semantic)];
     let text = row.passage.as_deref().unwrap_or(&row.summary);

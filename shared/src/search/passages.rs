@@ -1,48 +1,58 @@
-//! The passages that answer a question: what the assistant writes from.
+//! What an answer can be made of: the passages of the best articles that are nearest to a question.
+
+use std::collections::HashMap;
 
 use uuid::Uuid;
 
 use super::{Arm, Candidate, Search, SearchRequest, store};
 use crate::{auth::Roles, tenancy::TenantId};
 
-/// What was found for a question.
+/// What a question finds, to be answered from.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
-    /// The best articles, best first, with what the arms measured.
+    /// All articles that were found, best first, with what the arms measured: what relevance is judged by.
     pub candidates: Vec<Candidate>,
-    /// Passages of them.
+    /// Passages of the first of them, in the order of the articles, the nearest of each first. An article that is gone since, or
+    /// that the caller may no longer see, has none.
     pub passages: Vec<FoundPassage>,
+    /// The stems of the question's words that articles have, and of what was added to them, each with how rare it is.
+    pub weights: HashMap<String, f64>,
+    /// How many articles the tenant has, those that the caller may not see included; 0 where none has a word of the question.
+    pub articles: u32,
+    /// The model that the similarities are of. `None`: words alone were compared.
+    pub model: Option<String>,
     /// What was not available.
     pub degraded: Vec<Arm>,
 }
 
-/// A passage with what it takes to cite it.
-#[derive(Debug, Clone)]
+/// A stretch of an article that a question is near to.
+#[derive(Debug, Clone, PartialEq)]
 pub struct FoundPassage {
     /// The article.
     pub article_id: Uuid,
-    /// Its revision that readers see.
+    /// Which of its texts this is part of: the one that readers see.
     pub revision_id: Uuid,
-    /// Where in it, counted from 1.
+    /// Its place in the article, from 1: those with neighbouring numbers can be joined.
     pub ordinal: i32,
-    /// The article's address.
+    /// Present address of the article.
     pub slug: String,
-    /// Its title.
+    /// Title of the article.
     pub title: String,
-    /// Its language.
-    pub locale: String,
-    /// The headings that the passage stands under.
+    /// The headings that it stands under, outermost first, without the title.
     pub heading_path: Vec<String>,
-    /// The last of them, as a fragment.
+    /// The id of the last of them on the article's page.
     pub anchor: Option<String>,
-    /// Plain text, with items of lists, rows and code on lines of their own.
-    pub body: String,
-    /// Cosine with the question. `None`: not measured.
+    /// The language of the article.
+    pub locale: String,
+    /// Plain text: list items and table rows on lines of their own, paragraphs separated by blank lines.
+    pub text: String,
+    /// Cosine similarity with the question, -1 to 1. `None`: it was found by words alone.
     pub similarity: Option<f64>,
 }
 
 impl Search {
-    /// The best passages, at most so many of each of the best articles that somebody with these roles may see.
+    /// Ranks as [`run`](Self::run) does and returns all candidates, with at most `per_article` passages of each of the best
+    /// `articles`. A reranker, where one is configured, is not asked: it orders results for people who look at them.
     pub async fn passages(
         &self,
         tenant: TenantId,
@@ -51,19 +61,27 @@ impl Search {
         articles: usize,
         per_article: usize,
     ) -> Result<Found, sqlx::Error> {
+        let early = self.foreseen_vector(request);
         let mut tx = self.database.tenant_with_generic_plans(tenant).await?;
         let state = store::state(&mut tx, &request.query.normalised()).await?;
-        let vector = self.vector(None, request, &state);
+        let vector = self.vector(early, request, &state);
         let (mut tx, ranked) = self.rank(tx, roles, request, &state, vector).await?;
-        let candidates: Vec<Candidate> = ranked.candidates.into_iter().take(articles).collect();
+        let ids: Vec<Uuid> = ranked.candidates.iter().take(articles).map(|candidate| candidate.article_id).collect();
         let near: Vec<store::Near> = match &ranked.meaning {
-            Some(meaning) => {
-                candidates.iter().flat_map(|c| meaning.nearest_passages(c.article_id, per_article)).collect()
-            }
+            Some(meaning) => ids.iter().flat_map(|id| meaning.nearest_passages(*id, per_article)).collect(),
             None => Vec::new(),
         };
-        let passages = store::passages(&mut tx, roles, &near).await?;
-        let degraded = if ranked.meaning.is_none() { vec![Arm::Semantic] } else { Vec::new() };
-        Ok(Found { candidates, passages, degraded })
+        let lexemes: Vec<String> = ranked.lexemes.into_iter().collect();
+        let passages = store::passages(&mut tx, roles, &ids, &near, &lexemes, per_article).await?;
+        let model = ranked.meaning.map(|meaning| meaning.model);
+        let degraded = if model.is_none() { vec![Arm::Semantic] } else { Vec::new() };
+        Ok(Found {
+            candidates: ranked.candidates,
+            passages,
+            weights: ranked.weights,
+            articles: u32::try_from(ranked.all_articles).unwrap_or(u32::MAX),
+            model,
+            degraded,
+        })
     }
 }

@@ -49,6 +49,10 @@ pub(super) struct Ranked {
     pub(super) pinned: usize,
     pub(super) facets: Facets,
     pub(super) lexemes: HashSet<String>,
+    /// How rare each of them is.
+    pub(super) weights: HashMap<String, f64>,
+    /// How many articles the tenant has; 0 where none has a word of the query.
+    pub(super) all_articles: i64,
     pub(super) must_have: MustHave,
     /// `None`: the model was not available.
     pub(super) meaning: Option<Meaning>,
@@ -63,6 +67,8 @@ struct Arms {
 
 /// What the semantic arm measured of each candidate.
 pub(super) struct Meaning {
+    /// Whose vectors were compared.
+    pub(super) model: String,
     similarities: ByArticle<Similarities>,
     nearest: FxHashSet<Uuid>,
 }
@@ -91,8 +97,7 @@ impl Search {
         entries.extend(self.catalogue.entries(&mut tx, state.version, unknown).await?);
         for (id, evidence) in &mut evidence {
             if let Some(words) = entries.get(id).and_then(|entry| entry.words.as_ref()) {
-                let found = keyword.judge(words);
-                evidence.set_match(found.score, found.has_identifier);
+                evidence.set_match(keyword.judge(words));
             }
         }
         let fused = fusion::fuse(evidence.into_iter().collect(), &fusion::Weights::default());
@@ -113,7 +118,16 @@ impl Search {
         let facets = facets(&candidates, &entries);
         Ok((
             tx,
-            Ranked { candidates, pinned, facets, must_have: keyword.must_have(), lexemes: keyword.lexemes, meaning },
+            Ranked {
+                candidates,
+                pinned,
+                facets,
+                must_have: keyword.must_have(),
+                lexemes: keyword.lexemes,
+                weights: keyword.weights,
+                all_articles: keyword.all_articles,
+                meaning,
+            },
         ))
     }
 
@@ -160,7 +174,7 @@ impl Search {
         let best = keyword.found.iter().take(COMPARED).filter(|id| !nearest.contains(id));
         let compared = best.chain(&nearest).copied();
         let similarities = self.catalogue.similarities(tx, state.version, query, compared).await?;
-        Ok(Meaning { similarities, nearest })
+        Ok(Meaning { model: query.model.clone(), similarities, nearest })
     }
 }
 

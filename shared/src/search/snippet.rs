@@ -45,6 +45,12 @@ pub(super) fn snippet(text: &str, lexemes: &HashSet<String>, identifiers: &[Stri
     html
 }
 
+/// The stems of a text's words in their order, as the index has them; `locale`: the language of the text.
+pub(super) fn stems(text: &str, locale: &str) -> Vec<String> {
+    let stemmer = stemmer(locale);
+    words(text).split(' ').filter(|word| !word.is_empty()).map(|word| stem(word, stemmer.as_ref())).collect()
+}
+
 /// Cuts what stands between two spaces where it is too long to be a word; says of each piece whether it begins one.
 fn pieces(text: &str) -> impl Iterator<Item = (&str, bool)> {
     let mut rest = text;

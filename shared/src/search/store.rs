@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     SearchRequest, bm25,
     catalogue::{ByArticle, Entry, Facts, Words},
+    passages::FoundPassage,
     query::MAX_TERMS,
     query_vector::QueryVector,
     scan::Scan,
@@ -33,6 +34,8 @@ pub(super) struct TermRow {
     pub(super) is_last: bool,
     /// It begins like the last word of the query.
     pub(super) is_completion: bool,
+    /// How many different words of this language the query has, stop words not counted, those that no article has counted.
+    pub(super) asked_words: i32,
     /// How many articles there are in all languages, …
     pub(super) all_articles: i64,
     /// … how many of this language, and how many words in their titles and bodies.
@@ -58,9 +61,11 @@ pub(super) async fn terms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermRow>
         r#"select t.id, t.language, t.lexeme, t.article_count, asked.positions[1] as place,
                   t.lexeme = any (tsvector_to_array(to_tsvector(search_configuration(t.language), $3))) as "is_last!",
                   false as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  length(asked_in.words) as "asked_words!",
                   (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from search_totals s
-           cross join lateral unnest(to_tsvector(search_configuration(s.language), $2)) as asked
+           cross join lateral (select to_tsvector(search_configuration(s.language), $2) offset 0) as asked_in (words)
+           cross join lateral unnest(asked_in.words) as asked
            join search_terms t on t.tenant_id = s.tenant_id and t.language = s.language and t.lexeme = asked.lexeme
            where s.tenant_id = $1 and s.article_count > 0 and t.article_count > 0
            order by t.article_count, t.lexeme, t.language limit $4"#,
@@ -79,7 +84,7 @@ pub(super) async fn completions(tx: &mut TenantTx, beginning: &str) -> Result<Ve
     sqlx::query_as!(
         TermRow,
         r#"select t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!",
-                  true as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  true as "is_completion!", s.article_count as articles, s.title_length, s.body_length, 0 as "asked_words!",
                   (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from search_terms t join search_totals s on s.tenant_id = t.tenant_id and s.language = t.language
            where t.tenant_id = $1 and t.word ~>=~ $2 and t.word ~<~ $3 and t.article_count > 0
@@ -124,7 +129,7 @@ pub(super) async fn synonyms(tx: &mut TenantTx, words: &str) -> Result<Vec<TermR
                      and exists (select from unnest(s.words) as word
                                  where position(' ' || word || ' ' in asked.words) > 0))
            select distinct t.id, t.language, t.lexeme, t.article_count, null::smallint as place, false as "is_last!",
-                  false as "is_completion!", s.article_count as articles, s.title_length, s.body_length,
+                  false as "is_completion!", s.article_count as articles, s.title_length, s.body_length, 0 as "asked_words!",
                   (select sum(article_count)::bigint from search_totals where tenant_id = $1) as "all_articles!"
            from alternative
            cross join search_totals s
@@ -393,30 +398,53 @@ pub(super) async fn hits(
     .await
 }
 
-/// These passages, of articles that the caller may see, in the order asked for.
+/// The passages that are near and, of an article that none is of, those that have most of the words; in the order of the articles,
+/// the best of each first. Articles that the caller may not see have none.
 pub(super) async fn passages(
     tx: &mut TenantTx,
     roles: &Roles,
+    articles: &[Uuid],
     near: &[Near],
-) -> Result<Vec<super::FoundPassage>, sqlx::Error> {
+    lexemes: &[String],
+    per_article: usize,
+) -> Result<Vec<FoundPassage>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let articles: Vec<Uuid> = near.iter().map(|near| near.article_id).collect();
+    let near_articles: Vec<Uuid> = near.iter().map(|near| near.article_id).collect();
     let ordinals: Vec<i32> = near.iter().map(|near| near.ordinal).collect();
     let similarities: Vec<f64> = near.iter().map(|near| near.similarity).collect();
     sqlx::query_as!(
-        super::FoundPassage,
-        r#"select p.article_id, p.revision_id, p.ordinal, a.slug, r.title, a.locale, p.heading_path, p.anchor, p.body,
-                  near.similarity as "similarity?"
-           from unnest($2::uuid[], $3::integer[], $4::float8[]) with ordinality as near (article_id, ordinal, similarity, place)
-           join passages p on p.tenant_id = $1 and p.article_id = near.article_id and p.ordinal = near.ordinal
-           join articles a on a.tenant_id = p.tenant_id and a.id = p.article_id
-           join revisions r on r.tenant_id = a.tenant_id and r.id = a.published_revision_id
-           where article_is_visible(a.status, a.target_roles, $5)
-           order by near.place"#,
+        FoundPassage,
+        r#"with asked (words) as materialized (select any_lexeme($3)), -- once, and not for each passage
+           near as materialized (
+               select * from unnest($4::uuid[], $5::integer[], $6::float8[]) as near (article_id, ordinal, similarity))
+           select a.id as article_id, passage.revision_id as "revision_id!", passage.ordinal as "ordinal!", a.slug, r.title,
+                  passage.heading_path as "heading_path!", passage.anchor as "anchor?", a.locale, passage.body as "text!",
+                  passage.similarity as "similarity?"
+           from asked
+           cross join unnest($2::uuid[]) with ordinality as wanted (id, position)
+           join articles a on a.tenant_id = $1 and a.id = wanted.id
+           join revisions r on r.tenant_id = $1 and r.id = a.published_revision_id
+           cross join lateral (
+               (select p.revision_id, p.ordinal, p.heading_path, p.anchor, p.body, near.similarity, 0::real as rank
+                from near
+                join passages p on p.tenant_id = $1 and p.article_id = near.article_id and p.ordinal = near.ordinal
+                where near.article_id = wanted.id)
+               union all
+               (select p.revision_id, p.ordinal, p.heading_path, p.anchor, p.body, null, coalesce(ts_rank(p.tsv, asked.words, 32), 0)
+                from passages p
+                where p.tenant_id = $1 and p.article_id = wanted.id and p.ordinal > 0
+                  and not exists (select from near where near.article_id = wanted.id)
+                order by 7 desc, p.ordinal
+                limit $7)) passage
+           where article_is_visible(a.status, a.target_roles, $8)
+           order by wanted.position, passage.similarity desc nulls last, passage.rank desc, passage.ordinal"#,
         tenant,
-        &articles,
+        articles,
+        lexemes,
+        &near_articles,
         &ordinals,
         &similarities,
+        i64::try_from(per_article).unwrap_or(i64::MAX),
         roles.as_slice()
     )
     .fetch_all(tx.connection())

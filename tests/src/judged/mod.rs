@@ -45,6 +45,15 @@ struct Document {
     text: String,
 }
 
+#[derive(Deserialize)]
+struct Ticket {
+    id: String,
+    title: String,
+    text: String,
+    /// `deflect`: a document answers it.
+    outcome: String,
+}
+
 /// A judged query.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Question {
@@ -52,6 +61,9 @@ pub struct Question {
     pub id: String,
     /// What was asked.
     pub text: String,
+    /// What should be answered, where the collection says so.
+    #[serde(default)]
+    pub answer: Option<String>,
 }
 
 /// The collections below a folder, the smallest first: a mistake shows early.
@@ -77,11 +89,32 @@ impl Collection {
         Ok(questions.into_iter().filter_map(|q| judgements.remove(&q.id).map(|judged| (q, judged))).collect())
     }
 
+    /// The tickets of `tickets.jsonl` (`id`, `title`, `text`, `outcome`) that no document answers, by id; none without such a file.
+    pub fn unanswered_tickets(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let file = self.folder.join("tickets.jsonl");
+        let tickets: Vec<Ticket> = if file.exists() { lines(&file)? } else { Vec::new() };
+        let unanswered = tickets.into_iter().filter(|ticket| ticket.outcome != "deflect");
+        Ok(unanswered.map(|ticket| (ticket.id, format!("{}. {}", ticket.title, ticket.text))).collect())
+    }
+
     /// Imports and embeds it; returns how many documents it has and their ids by article.
     pub async fn load(
         &self,
         database: &Database,
         embedder: &Arc<dyn Embedder>,
+        tenant: TenantId,
+    ) -> anyhow::Result<(usize, HashMap<Uuid, String>)> {
+        let loaded = self.import(database, tenant).await?;
+        // What a database that was kept has of an earlier form of the index is made anew.
+        reconcile(database, tenant, &Embedders::only(Arc::clone(embedder))).await?;
+        embed_all(database, embedder, tenant, &self.name).await?;
+        Ok(loaded)
+    }
+
+    /// Imports it, without vectors; returns the same.
+    pub async fn import(
+        &self,
+        database: &Database,
         tenant: TenantId,
     ) -> anyhow::Result<(usize, HashMap<Uuid, String>)> {
         let name = &self.name;
@@ -107,10 +140,6 @@ impl Collection {
         for (path, reason) in &report.failed {
             eprintln!("{name}: {} was not imported: {reason}", paths.get(path).map_or(path.as_str(), String::as_str));
         }
-        // What a database that was kept has of an earlier form of the index is made anew.
-        reconcile(database, tenant, &Embedders::only(Arc::clone(embedder))).await?;
-        embed_all(database, embedder, tenant, name).await?;
-
         let mut tx = database.tenant(tenant).await?;
         let rows: Vec<(Uuid, String)> = sqlx::query_as("select id, source_path from articles where source = $1")
             .bind(name)

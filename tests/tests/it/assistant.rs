@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tests::{
-    TestApp,
+    Settings, TestApp,
     fixture::{self, Folder, article},
 };
 
@@ -26,6 +26,14 @@ fn library() -> Folder {
                 "Reset your password",
                 "Did you forget your password? Open *Settings* and choose **Security**. A link to set a new password is sent to \
                  you by email. The link is good for one hour.",
+            ),
+        ),
+        (
+            "account/sign-in.md",
+            &article(
+                "Sign in with a code",
+                "Codes replace passwords.\n\n# Getting a code\n\nTo sign in with a code:\n\n1. Open the sign-in page.\n2. Press *Send me a \
+                 code*.\n3. Type the code.\n\nCodes are good for ten minutes.",
             ),
         ),
         ("account/delete.md", &article("Delete your account", "All of your data is removed after thirty days.")),
@@ -47,7 +55,11 @@ fn library() -> Folder {
 
 /// A help center with a worker that runs all the time.
 async fn start() -> (TestApp, String, Running) {
-    let app = TestApp::start().await;
+    start_with(Settings::default()).await
+}
+
+async fn start_with(settings: Settings) -> (TestApp, String, Running) {
+    let app = TestApp::start_with(settings).await;
     let tenant = app.db.tenant("library").await.id;
     fixture::import(&app.db, tenant, &library()).await;
     app.run_jobs().await;
@@ -88,6 +100,23 @@ async fn a_question_is_answered_with_citations() {
     assert!(answer["html"].as_str().unwrap().contains("href=\"/articles/password/\""), "{answer}");
     assert_eq!(answer["provider"], "extractive");
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_stay_a_list_and_without_the_model_words_decide() {
+    for with_model in [true, false] {
+        let (app, token, worker) = start_with(Settings { with_model, ..Settings::default() }).await;
+        let answer = ask(&app, &token, &json!({ "query": "How do I sign in with a code?" })).await;
+        let steps = "1. Open the sign-in page. [1]\n2. Press Send me a code. [1]\n3. Type the code. [1]";
+        assert!(answer["answer"].as_str().unwrap().contains(steps), "{answer}");
+        assert!(answer["html"].as_str().unwrap().contains("<ol>"), "{answer}");
+        assert_eq!(answer["degraded"], if with_model { json!([]) } else { json!(["semantic"]) });
+        for query in ["how do I bake sourdough bread?", "who won the match yesterday", "Wie wird das Wetter morgen?"] {
+            let refused = ask(&app, &token, &json!({ "query": query })).await;
+            assert_eq!(refused["outcome"], "refused", "{query}: {refused}");
+        }
+        worker.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

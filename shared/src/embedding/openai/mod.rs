@@ -229,13 +229,13 @@ impl Embedder for OpenAiEmbedder {
         })
     }
 
-    fn embed_query(&self, query: String) -> BoxFuture<'_, Result<Embedding, EmbedError>> {
+    fn embed_awaited(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
         Box::pin(async move {
-            let answer = self.attempt(vec![sendable(query)], self.patience.query, Duration::ZERO).await;
-            let vector = answer.and_then(|vectors| {
-                vectors.into_iter().next().ok_or_else(|| Failure::Wrong("it has no vector".to_owned()))
-            });
-            vector.map_err(|failure| self.error(&failure))
+            if texts.is_empty() {
+                return Ok(Vec::new());
+            }
+            let texts = texts.into_iter().map(sendable).collect();
+            self.attempt(texts, self.patience.query, Duration::ZERO).await.map_err(|failure| self.error(&failure))
         })
     }
 }
