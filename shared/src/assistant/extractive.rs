@@ -121,9 +121,7 @@ pub(super) async fn compose(
     let mut composed = Composed::default();
     let mut said = Vec::new();
     for ((lines, chosen), quota) in lines.iter().zip(considered).zip(QUOTAS[place]) {
-        let picked = pick(lines, chosen, *quota, &mut said);
-        let layout = Layout::new(lines);
-        let shown: BTreeSet<usize> = picked.into_iter().flat_map(|at| layout.with_company(at)).collect();
+        let shown = pick(lines, chosen, *quota, &mut said);
         composed.quotes.extend(shown.into_iter().map(|at| lines[at].quote()));
     }
     composed
@@ -216,22 +214,31 @@ fn worth_comparing(lines: &[Line<'_>], limit: usize) -> Vec<usize> {
     order
 }
 
-/// The best lines that are about as good as the best and say something new. `said` is what was said before.
-fn pick(lines: &[Line<'_>], mut considered: Vec<usize>, quota: usize, said: &mut Vec<HashSet<String>>) -> Vec<usize> {
+/// The best lines that are about as good as the best and say something new, with what belongs to them. `said` is what was said
+/// before.
+fn pick(
+    lines: &[Line<'_>],
+    mut considered: Vec<usize>,
+    quota: usize,
+    said: &mut Vec<HashSet<String>>,
+) -> BTreeSet<usize> {
     considered.sort_by(|a, b| lines[*b].score.total_cmp(&lines[*a].score));
     let best = considered.first().map_or(0.0, |at| lines[*at].score);
-    let mut picked = Vec::new();
+    let layout = Layout::new(lines);
+    let mut shown = BTreeSet::new();
+    let mut picked = 0;
     for at in considered.into_iter().take_while(|at| lines[*at].score >= best - SENTENCE_GAP) {
-        if picked.len() == quota {
+        if picked == quota {
             break;
         }
-        if said.iter().any(|other| says_the_same(other, &lines[at].stems)) {
+        if shown.contains(&at) || said.iter().any(|other| says_the_same(other, &lines[at].stems)) {
             continue;
         }
         said.push(lines[at].stems.clone());
-        picked.push(at);
+        shown.extend(layout.with_company(at));
+        picked += 1;
     }
-    picked
+    shown
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a sentence has few words")]

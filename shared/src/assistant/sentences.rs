@@ -189,7 +189,8 @@ fn sentences(line: &str) -> Vec<Range<usize>> {
     let mut sentences = Vec::new();
     let mut start = 0;
     for end in SEGMENTER.segment_str(line).filter(|end| *end > 0) {
-        if end < line.len() && ends_with_abbreviation(line[start..end].trim_end()) {
+        let goes_on = is_inside_a_word(&line[start..end]) || ends_with_abbreviation(line[start..end].trim_end());
+        if end < line.len() && goes_on {
             continue;
         }
         let trimmed = line[start..end].trim();
@@ -200,6 +201,11 @@ fn sentences(line: &str) -> Vec<Range<usize>> {
         start = end;
     }
     sentences
+}
+
+/// The question mark of an address, which nothing but white space would end: full stops of scripts that have no spaces do so alone.
+fn is_inside_a_word(sentence: &str) -> bool {
+    sentence.ends_with(|c: char| c.is_ascii() && !c.is_whitespace())
 }
 
 /// Abbreviations that stand before capital letters and numbers, of languages that many help centers are written in. A sentence

@@ -331,7 +331,7 @@ async fn operators_see_every_queue_pause_it_and_read_the_schedule() {
     assert!(log.iter().all(|(actor, _, _)| actor.starts_with("key:")), "{log:?}");
     let (status, answer) = world.app.post(&format!("{QUEUES}gone/pause/"), &operator, &json!({})).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert!(answer["detail"].as_str().unwrap().contains("embeddings, maintenance"), "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("answers, embeddings, maintenance"), "{answer}");
     let (status, schedule) = world.app.get("/api/v2/help-center/admin/schedule/", &operator).await;
     assert_eq!((status, &schedule["results"]), (StatusCode::OK, &json!([])), "no scheduler has led yet");
 }

@@ -1,6 +1,7 @@
 //! The assistant over HTTP: what it answers, cites and refuses, and that whoever waits gets one whole answer whatever dies.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
 
+mod deaths;
 mod injections;
 mod models;
 
@@ -77,7 +78,10 @@ async fn ask(app: &TestApp, token: &str, body: &Value) -> Value {
 /// Server-sent events as `(name, data)`.
 async fn events(response: reqwest::Response) -> Vec<(String, Value)> {
     assert_eq!(response.status(), StatusCode::OK);
-    let text = response.text().await.unwrap();
+    parse_events(&response.text().await.unwrap())
+}
+
+fn parse_events(text: &str) -> Vec<(String, Value)> {
     let field = |event: &str, name: &str| {
         let line = event.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
         line.unwrap_or_else(|| panic!("no {name} in {event}")).to_owned()

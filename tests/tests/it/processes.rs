@@ -341,6 +341,7 @@ async fn programs_tell_that_they_live_that_they_are_ready_and_what_they_count() 
         assert_eq!(ready["checks"], serde_json::json!({ "database": "ok", "redis": "ok" }));
         if name == WORKER {
             let queues = serde_json::json!({
+                "answers": { "state": "running", "jobs": 0, "concurrency": 4 },
                 "embeddings": { "state": "running", "jobs": 0, "concurrency": 4 },
                 "maintenance": { "state": "running", "jobs": 0, "concurrency": 4 },
             });

@@ -41,11 +41,7 @@ impl<'a> Layout<'a> {
         match self.lines[at].unit.block {
             Block::Step(_) => self.steps(at),
             Block::Item => {
-                let run = self.lines[at].unit.run;
-                (at..self.lines.len())
-                    .take_while(|next| self.is_beside(at, *next) && self.lines[*next].unit.run == run)
-                    .take(MOST_ITEMS)
-                    .collect()
+                (at..self.lines.len()).take_while(|next| self.is_of_run(at, *next)).take(MOST_ITEMS).collect()
             }
             Block::Code if self.lines[at].unit.text.lines().count() <= MOST_CODE_LINES => vec![at],
             Block::Code | Block::Sentence => Vec::new(),
@@ -97,11 +93,12 @@ impl<'a> Layout<'a> {
     }
 
     fn run_start(&self, at: usize) -> usize {
-        let is_of_run = |other: &Line<'_>| {
-            other.unit.run == self.lines[at].unit.run
-                && other.passage.first_ordinal == self.lines[at].passage.first_ordinal
-        };
-        at - self.lines[..at].iter().rev().take_while(|line| is_of_run(line)).count()
+        at - (0..at).rev().take_while(|other| self.is_of_run(at, *other)).count()
+    }
+
+    fn is_of_run(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (&self.lines[a], &self.lines[b]);
+        a.unit.run == b.unit.run && a.passage.first_ordinal == b.passage.first_ordinal
     }
 
     /// The sentence before a list, if it introduces it.

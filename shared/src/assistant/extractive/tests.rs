@@ -62,7 +62,11 @@ fn passage(marker: u16, article: u128, score: f64, text: &str) -> Passage {
 fn answered_by(embedder: Option<&dyn Embedder>, question: &str, passages: &[Passage]) -> Composed {
     let weights: HashMap<String, f64> = search::stems(question, "en").into_iter().map(|stem| (stem, 2.0)).collect();
     let question = Question { text: question, weights: &weights };
-    compose(embedder, &SentenceVectors::new(1), &question, passages).now_or_never().unwrap()
+    in_runtime(compose(embedder, &SentenceVectors::new(1), &question, passages))
+}
+
+fn in_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(work)
 }
 
 /// Markers and texts of an answer by words alone.
@@ -95,7 +99,7 @@ fn a_step_brings_all_steps_and_what_introduces_them() {
 #[test]
 fn a_list_that_goes_on_in_the_next_passage_is_whole_and_a_long_one_is_cut() {
     let steps = |from: usize, to: usize| {
-        (from..=to).map(|n| format!("{n}. Do thing number{n} with care.\n")).collect::<String>()
+        (from..=to).map(|n| format!("{n}. Do thing number{n} with care.")).collect::<Vec<_>>().join("\n")
     };
     let passages = [passage(1, 1, 1.0, &steps(1, 3)), passage(2, 1, 1.0, &steps(4, 5))];
     let markers: Vec<u16> = answer("do thing number4", &passages).into_iter().map(|(marker, _)| marker).collect();
@@ -137,10 +141,10 @@ fn sentences_are_embedded_once_and_words_decide_when_the_model_is_away() {
     let question = Question { text: "abc", weights: &weights };
     let passages = [passage(1, 1, 1.0, "The cab is back. Zoos zoom.")];
     let cache = SentenceVectors::new(1);
-    let ask = |model: &Letters| compose(Some(model), &cache, &question, &passages).now_or_never().unwrap();
+    let ask = |model: &Letters| in_runtime(compose(Some(model), &cache, &question, &passages));
     assert_eq!(ask(&model), ask(&model));
     assert_eq!(*model.calls.lock().unwrap(), [3]);
-    let away = compose(Some(&away), &SentenceVectors::new(1), &question, &passages).now_or_never().unwrap();
+    let away = in_runtime(compose(Some(&away), &SentenceVectors::new(1), &question, &passages));
     assert!(!away.quotes.is_empty());
 }
 
