@@ -252,11 +252,12 @@ async fn answer(mut connection: TcpStream, script: &Script) -> io::Result<()> {
     }
     script.asked.lock().unwrap().push(asked);
     let (mut reading, mut writing) = connection.into_split();
+    let mut more = [0];
     let is_heard = tokio::select! {
         biased;
         written = write(&mut writing, &reply) => written.is_ok(),
         // Whoever has asked says nothing more; they close.
-        _ = reading.read(&mut [0]) => false,
+        _ = reading.read(&mut more) => false,
     };
     if !is_heard {
         script.abandoned.fetch_add(1, Ordering::SeqCst);
