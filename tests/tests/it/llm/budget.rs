@@ -97,7 +97,11 @@ async fn most_of_a_budget_is_told_once_a_day() {
     for _ in 0..3 {
         // By now what is left is less than a call may cost.
         assert!(matches!(world.ask().await, Err(LlmError::Budget(BudgetKind::Tokens))));
-        assert_eq!(alerts(&world).await, [today.clone()], "a refusal is told, although 80 % are not reached");
+        assert_eq!(
+            alerts(&world).await,
+            std::slice::from_ref(&today),
+            "a refusal is told, although 80 % are not reached"
+        );
     }
     world.clock.advance(chrono::TimeDelta::days(1));
     listen(world.ask().await.unwrap()).await.1.unwrap();

@@ -60,7 +60,6 @@ impl Drop for Server {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "who runs the tests must know what was not tested")]
 async fn a_real_model_streams_counts_and_stops_where_it_is_told() {
     let Some(packages) = optional_variable("LLM_PACKAGES") else {
         eprintln!(
