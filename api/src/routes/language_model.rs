@@ -230,7 +230,8 @@ pub(crate) async fn usage(
 fn days(query: &UsageQuery, clock: &Clock) -> Result<(NaiveDate, NaiveDate), ApiError> {
     let day = |name: &str, text: &Option<String>| {
         let wrong = || ApiError::invalid(format!("`{name}` must be a day, such as `2026-06-01`."));
-        let parsed = |text| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|day| YEARS.contains(&day.year()));
+        let parsed =
+            |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|day| YEARS.contains(&day.year()));
         text.as_deref().map(|text| parsed(text).ok_or_else(wrong)).transpose()
     };
     let last = day("to", &query.to)?.unwrap_or_else(|| clock.now().date_naive());
