@@ -165,6 +165,12 @@ impl CallError {
         matches!(self, Self::Refused { status: 400 | 413 | 422, .. })
     }
 
+    /// Whether what was sent had a parameter that the server does not take, in the words of OpenAI.
+    pub(crate) fn refuses_a_parameter(&self) -> bool {
+        let Self::Refused { status: 400, code: Some(code) } = self else { return false };
+        matches!(code.as_str(), "unsupported_parameter" | "unsupported_value")
+    }
+
     /// What metrics call it: one of [`OUTCOMES`].
     pub(crate) fn outcome(&self) -> &'static str {
         match self {

@@ -1,7 +1,9 @@
 //! The language model that writes a tenant's answers, and what it costs.
 
+use std::ops::RangeInclusive;
+
 use actix_web::web::{Data, Json, Query};
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Datelike as _, NaiveDate, TimeDelta};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use shared::{
@@ -22,6 +24,8 @@ use crate::{
 
 /// How many days are listed when it is not said which.
 const USUAL_DAYS: i64 = 30;
+/// Of the days that can be asked for.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
 /// How many days can be listed at once.
 const MOST_DAYS: i64 = 400;
 
@@ -225,8 +229,10 @@ pub(crate) async fn usage(
 /// The days that are asked for.
 fn days(query: &UsageQuery, clock: &Clock) -> Result<(NaiveDate, NaiveDate), ApiError> {
     let day = |name: &str, text: &Option<String>| {
-        let wrong = |_| ApiError::invalid(format!("`{name}` must be a day, such as `2026-06-01`."));
-        text.as_deref().map(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(wrong)).transpose()
+        let wrong = || ApiError::invalid(format!("`{name}` must be a day, such as `2026-06-01`."));
+        let parsed =
+            |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|day| YEARS.contains(&day.year()));
+        text.as_deref().map(|text| parsed(text).ok_or_else(wrong)).transpose()
     };
     let last = day("to", &query.to)?.unwrap_or_else(|| clock.now().date_naive());
     let usual = last.checked_sub_signed(TimeDelta::days(USUAL_DAYS - 1)).unwrap_or(last);

@@ -132,6 +132,11 @@ impl LlmError {
         }
     }
 
+    /// Whether the server does not know, or not so, something that the question says beside what is asked.
+    pub(super) fn refuses_a_parameter(&self) -> bool {
+        matches!(self, Self::Call(CallFailure(error)) if error.refuses_a_parameter())
+    }
+
     /// Whether the server may have read the question before it failed, which costs.
     pub(super) fn may_have_cost(&self) -> bool {
         match self {

@@ -20,7 +20,7 @@ mod wire;
 use std::{
     collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -102,7 +102,11 @@ impl Llm {
         let mut tx = self.inner.database.tenant(tenant).await?;
         let stored = store::settings(&mut tx).await?.unwrap_or_default();
         drop(tx);
-        let server = match stored.provider.as_deref().and_then(Provider::from_name) {
+        let provider = stored.provider.as_deref().and_then(Provider::from_name);
+        if provider != Some(Provider::OpenAi) {
+            self.own_models().remove(&tenant);
+        }
+        let server = match provider {
             Some(Provider::Extractive) => None,
             Some(Provider::OpenAi) => Some(self.own(tenant, &stored)?),
             None => self.inner.deployment.clone(),
@@ -119,7 +123,7 @@ impl Llm {
 
     /// A tenant's own model, made anew when its settings have changed.
     fn own(&self, tenant: TenantId, stored: &StoredSettings) -> Result<Arc<Server>, LlmError> {
-        let mut own = self.inner.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.own_models();
         if let Some((version, server)) = own.get(&tenant)
             && *version == stored.version
         {
@@ -131,6 +135,10 @@ impl Llm {
         let server = Arc::new(server?);
         own.insert(tenant, (stored.version, Arc::clone(&server)));
         Ok(server)
+    }
+
+    fn own_models(&self) -> MutexGuard<'_, HashMap<TenantId, (Uuid, Arc<Server>)>> {
+        self.inner.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn server_of(&self, tenant: TenantId, stored: &StoredSettings) -> Result<Server, LlmError> {

@@ -43,6 +43,7 @@ pub(super) struct Server {
     pub(super) is_own: bool,
     circuit: Circuit,
     is_counted_as_open: AtomicBool,
+    takes_temperature: AtomicBool,
 }
 
 impl Server {
@@ -65,6 +66,7 @@ impl Server {
             is_own,
             circuit: Circuit::new(),
             is_counted_as_open: AtomicBool::new(false),
+            takes_temperature: AtomicBool::new(true),
         }
     }
 
@@ -83,9 +85,24 @@ impl Server {
         self.circuit.permit(Instant::now())
     }
 
-    /// Asks once; resolves when the server has accepted the question.
+    /// Asks once; resolves when the server has accepted the question. A model that leaves nothing to whoever asks, as those of
+    /// OpenAI that think, is asked without a temperature from then on.
     pub(super) async fn ask(&self, prompt: &Prompt, most_tokens: u32) -> Result<Chunks, LlmError> {
-        let request = Request::new(&self.base_url, &self.model, prompt, most_tokens);
+        let mut request = Request::new(&self.base_url, &self.model, prompt, most_tokens);
+        if !self.takes_temperature.load(Ordering::Relaxed) {
+            request.temperature = None;
+        }
+        match self.send(&request).await {
+            Err(error) if error.refuses_a_parameter() && request.temperature.take().is_some() => {
+                self.takes_temperature.store(false, Ordering::Relaxed);
+                tracing::info!(model = self.model, "llm.without_temperature: the model takes none");
+                self.send(&request).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send(&self, request: &Request<'_>) -> Result<Chunks, LlmError> {
         Ok(self.client.chat().create_stream_byot(request).await?)
     }
 

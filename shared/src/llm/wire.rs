@@ -16,7 +16,7 @@ pub(super) struct Request<'a> {
     model: &'a str,
     messages: &'a [Message],
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f32>,
+    pub(super) temperature: Option<f32>,
     #[serde(flatten)]
     length: Length,
     stream: bool,

@@ -526,14 +526,7 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("EMBEDDING_API_KEY", Some("sk-1")),
         ("EMBEDDING_MODEL", Some("text-embedding-3-small")),
     ];
-    for case in openai {
-        let changed: Vec<_> = with_openai.into_iter().chain([case]).collect();
-        let output = run(&app, WORKER, &changed).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{case:?}");
-        assert!(said.contains(case.0), "{case:?} says {said}");
-        assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
-    }
+    assert_refused(&app, WORKER, &with_openai, &openai).await;
     let reranker = [
         ("RERANK_MODEL", None),
         ("RERANK_MODEL", Some("two words")),
@@ -549,17 +542,22 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("RERANK_BASE_URL", Some("https://example.com/v1")),
         ("RERANK_MODEL", Some("judge")),
     ];
-    for case in reranker {
-        let changed: Vec<_> = with_reranker.into_iter().chain([case]).collect();
-        let output = run(&app, API, &changed).await;
+    assert_refused(&app, API, &with_reranker, &reranker).await;
+    let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
+    for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
+        let output = run(&app, name, &[*case]).await;
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{case:?}");
-        assert!(said.contains(case.0), "{case:?} says {said}");
-        assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
+        assert!(!output.status.success(), "{name} with {case:?}");
+        assert!(said.contains(case.0), "{name} with {case:?} says {said}");
+        assert!(!said.contains("panicked") && !said.contains("hidden"), "{name} with {case:?} says {said}");
     }
+}
+
+#[tokio::test]
+async fn a_language_model_that_cannot_be_used_ends_the_program_with_a_sentence_that_names_the_variable() {
+    let app = TestApp::start_with(Settings { with_model: false, ..Settings::default() }).await;
     let llm = [
         ("LLM_PROVIDER", Some("crystal-ball")),
-        ("LLM_PROVIDER", Some("extractive")),
         ("LLM_API_KEY", None),
         ("LLM_API_KEY", Some("hidden key")),
         ("LLM_MODEL", None),
@@ -584,21 +582,23 @@ async fn a_program_with_an_unusable_configuration_ends_with_a_sentence_that_name
         ("LLM_PRICE_INPUT", Some("0.15")),
         ("LLM_PRICE_OUTPUT", Some("0.6")),
     ];
-    for case in llm {
-        let changed: Vec<_> = with_llm.into_iter().chain([case]).collect();
-        let output = run(&app, WORKER, &changed).await;
+    assert_refused(&app, WORKER, &with_llm, &llm).await;
+    let without_provider = [("LLM_PROVIDER", Some("extractive"))];
+    let only_model = [("LLM_MODEL", Some("gpt-4o-mini"))];
+    assert_refused(&app, WORKER, &without_provider, &only_model).await;
+}
+
+/// What a variable is set to, if it is.
+type Setting = (&'static str, Option<&'static str>);
+
+/// A program ends with each of the cases, and names its variable.
+async fn assert_refused(app: &TestApp, name: &str, common: &[Setting], cases: &[Setting]) {
+    for case in cases {
+        let changed: Vec<_> = common.iter().chain([case]).copied().collect();
+        let output = run(app, name, &changed).await;
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success(), "{case:?}");
-        let told = if case == ("LLM_PROVIDER", Some("extractive")) { "LLM_API_KEY" } else { case.0 };
-        assert!(said.contains(told), "{case:?} says {said}");
+        assert!(said.contains(case.0), "{case:?} says {said}");
         assert!(!said.contains("panicked") && !said.contains("hidden"), "{case:?} says {said}");
-    }
-    let cases = both.iter().flat_map(|case| [(WORKER, case), (SCHEDULER, case)]);
-    for (name, case) in cases.chain(workers.iter().map(|case| (WORKER, case))) {
-        let output = run(&app, name, &[*case]).await;
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success(), "{name} with {case:?}");
-        assert!(said.contains(case.0), "{name} with {case:?} says {said}");
-        assert!(!said.contains("panicked") && !said.contains("hidden"), "{name} with {case:?} says {said}");
     }
 }

@@ -97,7 +97,11 @@ async fn most_of_a_budget_is_told_once_a_day() {
     for _ in 0..3 {
         // By now what is left is less than a call may cost.
         assert!(matches!(world.ask().await, Err(LlmError::Budget(BudgetKind::Tokens))));
-        assert_eq!(alerts(&world).await, [today.clone()], "a refusal is told, although 80 % are not reached");
+        assert_eq!(
+            alerts(&world).await,
+            std::slice::from_ref(&today),
+            "a refusal is told, although 80 % are not reached"
+        );
     }
     world.clock.advance(chrono::TimeDelta::days(1));
     listen(world.ask().await.unwrap()).await.1.unwrap();
@@ -153,11 +157,11 @@ async fn a_call_whose_process_died_counts_as_the_most_that_it_could_cost() {
     tokio::task::spawn_blocking(move || doomed.join().unwrap()).await.unwrap();
     let row = &world.rows().await[0];
     assert_eq!((row.outcome.as_deref(), row.input_tokens, row.output_tokens), (None, PROMPT_TOKENS, 200));
-    // One more fits beside it, and no third.
+    // One more fits beside it, and what that has left is less than a third one could cost.
     world.server.reply_with([Reply::uncounted("Yes.")]);
-    let mut prompt = prompt();
-    prompt.max_output_tokens = 200;
-    assert!(world.model().await.ask(Purpose::Answer, None, prompt).await.is_ok());
+    listen(world.ask().await.unwrap()).await.1.unwrap();
+    let error = world.ask().await.unwrap_err();
+    assert!(matches!(error, LlmError::Budget(BudgetKind::Tokens)), "{error}");
     let mut tx = world.db.database.tenant(world.tenant).await.unwrap();
     let used = ledger::used_today(&mut tx, world.clock.now() + chrono::TimeDelta::hours(1)).await.unwrap();
     assert!(used.tokens >= i64::try_from(WORST).unwrap(), "{used:?}");

@@ -141,6 +141,17 @@ async fn a_busy_server_is_asked_again_when_it_says_and_one_that_failed_soon() {
 }
 
 #[tokio::test]
+async fn a_model_that_takes_no_temperature_is_asked_without_one_from_then_on() {
+    let refusing = json!({ "error": { "param": "temperature", "code": "unsupported_value" } });
+    let world = World::new([Reply::Status(400, vec![], refusing.to_string()), Reply::text("Well.")]).await;
+    for _ in 0..2 {
+        assert_eq!(listen(world.ask().await.unwrap()).await.0, "Well.");
+    }
+    let sent: Vec<bool> = world.server.asked().iter().map(|asked| asked.body.get("temperature").is_some()).collect();
+    assert_eq!(sent, [true, false, false]);
+}
+
+#[tokio::test]
 async fn an_answer_is_no_longer_than_was_asked_for_whatever_the_server_does() {
     let world = World::new([Reply::endless()]).await;
     let (text, end) = within(SOON, "the answer", async { listen(world.ask().await.unwrap()).await }).await;

@@ -27,6 +27,7 @@ struct Server {
 
 impl Server {
     async fn start(packages: &Path) -> Self {
+        shared::telemetry::install_tls();
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/local/llm_server.py");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new("python3")
@@ -40,7 +41,9 @@ impl Server {
             .unwrap();
         let mut server = Self { child, port };
         let began = Instant::now();
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        // It says 503 while it reads the model.
+        let health = format!("http://127.0.0.1:{port}/health");
+        while !reqwest::get(&health).await.is_ok_and(|response| response.status().is_success()) {
             assert_eq!(server.child.try_wait().unwrap(), None, "the server has ended: run deploy/local/llm_server.py");
             assert!(began.elapsed() < PATIENCE, "there is no server after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -57,7 +60,6 @@ impl Drop for Server {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "who runs the tests must know what was not tested")]
 async fn a_real_model_streams_counts_and_stops_where_it_is_told() {
     let Some(packages) = optional_variable("LLM_PACKAGES") else {
         eprintln!(

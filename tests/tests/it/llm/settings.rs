@@ -19,8 +19,8 @@ const SETTINGS: &str = "/api/v2/help-center/admin/language-model/";
 const USAGE: &str = "/api/v2/help-center/admin/language-model/usage/";
 const OWN_KEY: &str = "sk-own-canary-0123456789-wxyz";
 
-fn secrets(digit: &str) -> Option<SecretsKey> {
-    Some(SecretsKey::parse(&digit.repeat(64)).unwrap())
+fn secrets(digit: &str) -> SecretsKey {
+    SecretsKey::parse(&digit.repeat(64)).unwrap()
 }
 
 /// A help center whose deployment has a model, and a tenant with an admin.
@@ -33,7 +33,7 @@ struct Center {
 
 impl Center {
     async fn new() -> Self {
-        Self::with(secrets("a")).await
+        Self::with(Some(secrets("a"))).await
     }
 
     async fn with(secrets: Option<SecretsKey>) -> Self {
@@ -60,7 +60,7 @@ impl Center {
     }
 
     async fn put(&self, body: &Value) -> (StatusCode, Value) {
-        tests::json(self.app.request(Method::PUT, SETTINGS).bearer_auth(&self.admin()).json(body)).await
+        tests::json(self.app.request(Method::PUT, SETTINGS).bearer_auth(self.admin()).json(body)).await
     }
 
     async fn set(&self, body: &Value) -> Value {
@@ -178,7 +178,7 @@ async fn without_the_secret_keys_are_not_kept_and_with_another_one_not_read() {
 
     let center = Center::new().await;
     center.set(&center.own_model()).await;
-    for other in [secrets("b"), None] {
+    for other in [Some(secrets("b")), None] {
         let config = LlmConfig { allowed_hosts: vec![center.own.host().parse().unwrap()], ..no_language_model() };
         let clock = center.app.clock.clone();
         let llm = shared::llm::Llm::new(&config, other, center.app.db.database.clone(), clock).unwrap();
@@ -223,7 +223,7 @@ async fn a_model_of_ones_own_is_not_in_a_private_network() {
     center.set(&center.own_model()).await;
     let config = LlmConfig { model: None, ..no_language_model() };
     let clock = center.app.clock.clone();
-    let llm = shared::llm::Llm::new(&config, secrets("a"), center.app.db.database.clone(), clock).unwrap();
+    let llm = shared::llm::Llm::new(&config, Some(secrets("a")), center.app.db.database.clone(), clock).unwrap();
     let error = llm.for_tenant(center.tenant).await.unwrap_err();
     assert!(matches!(&error, LlmError::Misconfigured(told) if told.contains("https://")), "{error}");
     // A server that is allowed leads nowhere else.
