@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down reset status test torture lint fmt sqlx relevance eval-answers fuzz-search bench-queue bench-search
+.PHONY: help up down reset status test torture lint fmt sqlx relevance eval-answers fuzz-search bench-queue bench-search bench-chat
 
 LOCAL := python3 deploy/local/local.py
 
@@ -62,3 +62,7 @@ bench-search: PEERS = lancedb,chromadb
 bench-search: ## Measure search beside its limit, on help centers made of DATA=folder (SIZES=, BENCH='--export FOLDER' and PEERS=)
 	@test -n "$(DATA)" || { echo 'Say where the help centers are: make bench-search DATA=folder' >&2; exit 2; }
 	@PEERS="$(PEERS)" $(LOCAL) test --durable -- tests/bench/search/run.sh "$(DATA)" $(if $(SIZES),--sizes "$(SIZES)") $(BENCH)
+
+bench-chat: ## Measure how soon the assistant answers, and how many sockets it holds, on a collection in DATA=folder (BENCH=)
+	@test -n "$(DATA)" || { echo 'Say where the collections are: make bench-chat DATA=folder' >&2; exit 2; }
+	@$(LOCAL) test --durable -- tests/bench/chat/run.sh "$(DATA)" $(BENCH)

@@ -27,6 +27,7 @@ create table answers (
     status text not null default 'queued' check (status in ('queued', 'writing', 'done', 'cancelled', 'failed')),
     -- Of the writing; null until then.
     started_at timestamptz,
+    writer uuid, -- the attempt that may end it; one that was thought dead may not
     queue_ms integer check (queue_ms >= 0), -- from the question to the beginning
     searched_for text, -- the question as a search understands it, with what a follow-up left out
     relevance real check (relevance between 0 and 1), -- how probably the help center knows an answer

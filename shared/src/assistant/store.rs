@@ -73,18 +73,21 @@ pub(super) struct Open {
     pub(super) locale: Option<String>,
     pub(super) asked_at: DateTime<Utc>,
     pub(super) queued_for: Duration,
+    /// Names this attempt.
+    pub(super) writer: Uuid,
 }
 
 /// Begins, or begins anew, to write an answer. `None`: it is written or was given up.
 pub(super) async fn begin(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Open>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        r#"update answers a set status = 'writing', started_at = clock_timestamp(),
+        r#"update answers a set status = 'writing', started_at = clock_timestamp(), writer = gen_random_uuid(),
                 queue_ms = extract(milliseconds from clock_timestamp() - a.asked_at)
          from conversations c
          where a.tenant_id = $1 and a.id = $2 and a.status in ('queued', 'writing')
            and c.tenant_id = a.tenant_id and c.id = a.conversation_id
-         returning a.conversation_id, c.asker, a.question, a.page_url, a.roles, a.locale, a.asked_at, a.queue_ms as "queue_ms!""#,
+         returning a.conversation_id, c.asker, a.question, a.page_url, a.roles, a.locale, a.asked_at, a.queue_ms as "queue_ms!",
+                   a.writer as "writer!""#,
         tenant,
         answer
     )
@@ -99,6 +102,7 @@ pub(super) async fn begin(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Open
         locale: row.locale,
         asked_at: row.asked_at,
         queued_for: Duration::from_millis(row.queue_ms.unsigned_abs().into()),
+        writer: row.writer,
     }))
 }
 
@@ -159,10 +163,11 @@ pub(super) struct Took {
     pub(super) first_chunk: Option<Duration>,
 }
 
-/// Keeps an answer with what it was made of and what came of it. `false`: it is not to be written any more.
+/// Keeps an answer with what it was made of and what came of it. `false`: it is not to be written any more, or not by this attempt.
 pub(super) async fn finish(
     tx: &mut TenantTx,
     answer: Uuid,
+    open: &Open,
     written: &Written,
     passages: &[Passage],
 ) -> Result<bool, sqlx::Error> {
@@ -177,7 +182,7 @@ pub(super) async fn finish(
                 retrieval_ms = $6, prompt = $7, first_chunk_ms = $8, outcome = $9, reason = $10, answer = $11, citations = $12, nearest = $13, provider = $14,
                 model = $15, degraded = $16, is_cached = $17, withheld_claims = $18, input_tokens = $19, output_tokens = $20,
                 usd = round($21::float8::numeric, 6)
-         where tenant_id = $1 and id = $2 and status = 'writing'",
+         where tenant_id = $1 and id = $2 and status = 'writing' and writer = $22",
         tenant,
         answer,
         milliseconds(written.took.writing),
@@ -198,7 +203,8 @@ pub(super) async fn finish(
         i32::try_from(done.withheld_claims).unwrap_or(i32::MAX),
         usage.map(|usage| usage.input_tokens),
         usage.map(|usage| usage.output_tokens),
-        usage.and_then(|usage| usage.usd)
+        usage.and_then(|usage| usage.usd),
+        open.writer
     )
     .execute(tx.connection())
     .await?;

@@ -232,7 +232,7 @@ impl Assistant {
     ) -> Result<Attempt, Stopped> {
         let done = &written.done;
         let mut tx = self.database.tenant(id.tenant).await?;
-        if !store::finish(&mut tx, id.id, written, passages).await? {
+        if !store::finish(&mut tx, id.id, open, written, passages).await? {
             return Ok(Attempt::NothingToDo);
         }
         if done.outcome == Outcome::Answered && !done.is_cached && done.degraded.is_empty() {

@@ -5,8 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::{
-    JWT_SECRET, Settings, TestApp,
-    fixture,
+    JWT_SECRET, Settings, TestApp, fixture,
     processes::{Program, free_port},
     scripted_llm::{KEY, MODEL, Reply, ScriptedLlm},
 };
@@ -108,7 +107,8 @@ async fn the_api_is_killed_in_the_middle_of_an_answer() {
     let variables = [("API_ADDRESS", address.as_str()), ("JWT_SECRET", JWT_SECRET), ("API_KEY_PEPPER", pepper)];
     let doomed = Program::start_with(&world.app, API, &variables).ready().await;
     let client = reqwest::Client::new();
-    let asking = client.post(format!("http://{address}{ASK}")).bearer_auth(&token).header("accept", "text/event-stream");
+    let asking =
+        client.post(format!("http://{address}{ASK}")).bearer_auth(&token).header("accept", "text/event-stream");
     let mut response = asking.json(&json!({ "query": "How do I reset my password?" })).send().await.unwrap();
     let mut heard = String::new();
     while !heard.contains("event: status\n") {
