@@ -160,7 +160,13 @@ fn text(Owned { tenant, replay }: &Owned) -> String {
         let similarity = passage.similarity.map(|s| format!(", similarity {s:.3}")).unwrap_or_default();
         let place = [passage.title.as_str()].into_iter().chain(passage.heading_path.iter().map(String::as_str));
         let place = place.collect::<Vec<_>>().join(" > ");
-        let _ = write!(text, "\n[{}] {} ({cited}, score {:.3}{similarity})\n", passage.marker, printable(&place), passage.score);
+        let _ = write!(
+            text,
+            "\n[{}] {} ({cited}, score {:.3}{similarity})\n",
+            passage.marker,
+            printable(&place),
+            passage.score
+        );
         let _ = writeln!(text, "{}", indented(&passage.body));
     }
     if let Some(prompt) = &replay.prompt {

@@ -136,8 +136,7 @@ pub(crate) async fn list(
             "Sign in, or send the `session_id` of your conversation: a random text of 16 to 100 characters.",
         )
     })?;
-    let filter =
-        ConversationFilter { asker: Some(asker), before, limit: limit + 1, ..ConversationFilter::default() };
+    let filter = ConversationFilter { asker: Some(asker), before, limit: limit + 1, ..ConversationFilter::default() };
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = conversations::conversations(&mut tx, &filter).await?;
     let next_cursor = paging::next_cursor(&mut found, limit, |last| (last.last_asked_at, last.id));

@@ -141,7 +141,9 @@ pub(crate) async fn request(
     let mut tx = services.database.tenant(caller.tenant).await?;
     let kept = handovers::request(&mut tx, &asker, &body.session_id, &new).await?;
     let handover = kept.ok_or_else(|| {
-        ApiError::invalid("`session_id` names no conversation of yours, or `answer_id` no answer in it. Ask something first.")
+        ApiError::invalid(
+            "`session_id` names no conversation of yours, or `answer_id` no answer in it. Ask something first.",
+        )
     })?;
     tx.commit().await?;
     let Handover { id, reason, note, requested_at, .. } = handover;
@@ -267,8 +269,5 @@ fn line(handover: Handover) -> HandoverLine {
 
 fn with_transcript(handover: Handover, transcript: Option<Transcript>) -> HandoverDetail {
     let exchanges = transcript.map(|transcript| transcript.exchanges).unwrap_or_default();
-    HandoverDetail {
-        handover: line(handover),
-        exchanges: exchanges.into_iter().map(exchange_line).collect(),
-    }
+    HandoverDetail { handover: line(handover), exchanges: exchanges.into_iter().map(exchange_line).collect() }
 }

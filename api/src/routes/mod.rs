@@ -19,9 +19,11 @@ mod job_events;
 mod jobs;
 mod memories;
 mod paging;
+mod people;
 mod queues;
 mod refusals;
 mod reindex;
+mod replays;
 mod revisions;
 mod search;
 mod search_admin;
@@ -41,9 +43,7 @@ pub(crate) use bulk::BulkBody;
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use contextual::{ContextualArticle, ContextualHelp, RuleBody, RuleLine, RuleList};
 pub(crate) use conversations::{ConversationLine, ConversationPage, ExchangeLine, TranscriptBody};
-pub(crate) use conversations_admin::{
-    AskedBody, AskedLine, AskedPage, FactLine, PassageLine, PersonBody, PersonErasedBody, ReplayBody, TimingsLine,
-};
+pub(crate) use conversations_admin::{AskedBody, AskedLine, AskedPage};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
 pub(crate) use handovers::{CloseBody, HandoverBody, HandoverDetail, HandoverKept, HandoverLine, HandoverPage};
 pub(crate) use imports::{ImportLine, ImportPage};
@@ -51,8 +51,10 @@ pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLi
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobStarted, JobsCancelled, JobsChanged};
 pub(crate) use memories::{MemoryLine, MemoryList};
 pub(crate) use paging::{after_article, next_article};
+pub(crate) use people::{PersonBody, PersonErasedBody};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use reindex::ReindexBody;
+pub(crate) use replays::{FactLine, PassageLine, ReplayBody, TimingsLine};
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
 pub(crate) use search::{
     CategoryFacet, ClickBody, Completions, Facet, SearchBody, SearchFacets, SearchResponse, SearchResult, TitleLine,
@@ -83,12 +85,10 @@ pub(crate) mod described {
             __path_add_rule, __path_delete_rule, __path_help as __path_contextual, __path_replace_rule, __path_rules,
         },
         conversations::{
-            __path_detail as __path_conversation, __path_erase as __path_erase_conversation, __path_list as __path_conversations,
+            __path_detail as __path_conversation, __path_erase as __path_erase_conversation,
+            __path_list as __path_conversations,
         },
-        conversations_admin::{
-            __path_answer as __path_replay, __path_detail as __path_any_conversation, __path_erase_person, __path_export_person,
-            __path_list as __path_all_conversations,
-        },
+        conversations_admin::{__path_detail as __path_any_conversation, __path_list as __path_all_conversations},
         export::__path_download as __path_export,
         feedback::{
             __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
@@ -103,8 +103,10 @@ pub(crate) mod described {
         job_events::__path_events,
         jobs::{__path_cancel, __path_detail as __path_job, __path_discard, __path_list as __path_jobs, __path_retry},
         memories::{__path_forget, __path_forget_all, __path_list as __path_memories},
+        people::{__path_erase as __path_erase_person, __path_export as __path_export_person},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
         reindex::__path_start as __path_reindex,
+        replays::__path_replay,
         revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
         search::{__path_click, __path_complete, __path_search},
         search_admin::{
@@ -233,12 +235,12 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/admin/searches/",                 Editor, || web::to(search_admin::searches)),
         get("/api/v2/help-center/admin/conversations/",            Agent,  || web::to(conversations_admin::list)),
         get("/api/v2/help-center/admin/conversations/{id}/",       Agent,  || web::to(conversations_admin::detail)),
-        get("/api/v2/help-center/admin/answers/{id}/",             Agent,  || web::to(conversations_admin::answer)),
+        get("/api/v2/help-center/admin/answers/{id}/",             Agent,  || web::to(replays::replay)),
         get("/api/v2/help-center/admin/handovers/",                Agent,  || web::to(handovers::list)),
         get("/api/v2/help-center/admin/handovers/{id}/",           Agent,  || web::to(handovers::detail)),
         patch("/api/v2/help-center/admin/handovers/{id}/",         Agent,  || web::to(handovers::close)),
-        get("/api/v2/help-center/admin/people/{subject}/assistant/",    Admin, || web::to(conversations_admin::export_person)),
-        delete("/api/v2/help-center/admin/people/{subject}/assistant/", Admin, || web::to(conversations_admin::erase_person)),
+        get("/api/v2/help-center/admin/people/{subject}/assistant/",    Admin, || web::to(people::export)),
+        delete("/api/v2/help-center/admin/people/{subject}/assistant/", Admin, || web::to(people::erase)),
         get("/api/v2/help-center/admin/synonyms/",                 Admin,  || web::to(search_admin::synonyms)),
         post("/api/v2/help-center/admin/synonyms/",                Admin,  || web::to(search_admin::add_synonyms)),
         put("/api/v2/help-center/admin/synonyms/{id}/",            Admin,  || web::to(search_admin::replace_synonyms)),

@@ -106,10 +106,7 @@ pub struct Transcript {
 }
 
 /// Conversations, the one that was gone on with last first.
-pub async fn conversations(
-    tx: &mut TenantTx,
-    filter: &ConversationFilter,
-) -> Result<Vec<Conversation>, sqlx::Error> {
+pub async fn conversations(tx: &mut TenantTx, filter: &ConversationFilter) -> Result<Vec<Conversation>, sqlx::Error> {
     find(tx, filter, None, None).await
 }
 
@@ -196,11 +193,7 @@ async fn find(
 }
 
 /// The questions of a conversation in their order. With roles: what they may not see is left out.
-async fn exchanges(
-    tx: &mut TenantTx,
-    conversation: Uuid,
-    roles: Option<&Roles>,
-) -> Result<Vec<Exchange>, sqlx::Error> {
+async fn exchanges(tx: &mut TenantTx, conversation: Uuid, roles: Option<&Roles>) -> Result<Vec<Exchange>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let everybody = Roles::none();
     let rows = sqlx::query!(

@@ -50,20 +50,15 @@ pub async fn export_person(tx: &mut TenantTx, subject: &str) -> Result<PersonExp
     for id in ids {
         transcripts.extend(transcript_by_id(tx, id).await?);
     }
-    Ok(PersonExport {
-        subject: subject.to_owned(),
-        conversations: transcripts,
-        memories: memories(tx, &asker).await?,
-    })
+    Ok(PersonExport { subject: subject.to_owned(), conversations: transcripts, memories: memories(tx, &asker).await? })
 }
 
 /// Erases all of that.
 pub async fn erase_person(tx: &mut TenantTx, subject: &str) -> Result<PersonErased, sqlx::Error> {
     let asker = Asker::person(subject);
     let tenant = tx.tenant().uuid();
-    let erased =
-        sqlx::query!("delete from conversations where tenant_id = $1 and asker = $2", tenant, asker.as_str())
-            .execute(tx.connection())
-            .await?;
+    let erased = sqlx::query!("delete from conversations where tenant_id = $1 and asker = $2", tenant, asker.as_str())
+        .execute(tx.connection())
+        .await?;
     Ok(PersonErased { conversations: erased.rows_affected(), memories: forget_all(tx, &asker).await? })
 }

@@ -14,12 +14,18 @@ use crate::markdown::escape;
 pub fn to_markdown(transcript: &Transcript, url: impl Fn(&Citation) -> String) -> String {
     let conversation = &transcript.conversation;
     let mut text = format!("# Conversation of {}\n", time(conversation.started_at));
-    let left_out = usize::try_from(conversation.questions).unwrap_or_default().saturating_sub(transcript.exchanges.len());
+    let left_out =
+        usize::try_from(conversation.questions).unwrap_or_default().saturating_sub(transcript.exchanges.len());
     if left_out > 0 {
         let _ = write!(text, "\n{left_out} questions before these are not shown.\n");
     }
     for exchange in &transcript.exchanges {
-        let _ = write!(text, "\n## {}\n\n**Question:**\n\n{}\n", time(exchange.asked_at), quoted(&escape(&exchange.question)));
+        let _ = write!(
+            text,
+            "\n## {}\n\n**Question:**\n\n{}\n",
+            time(exchange.asked_at),
+            quoted(&escape(&exchange.question))
+        );
         let _ = write!(text, "\n**Answer{}:**\n\n{}\n", ending(exchange), quoted(said(exchange)));
         for citation in &exchange.citations {
             let _ = write!(text, "\n- \\[{}\\] [{}]({})", citation.marker, escape(&citation.title), url(citation));
@@ -134,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_was_said_makes_no_markup_of_the_document() {
-        let hostile = "x\n\n# Title\n\n<script>alert(1)</script> [a](https://evil.example) ![i](https://evil.example/i)";
+        let hostile =
+            "x\n\n# Title\n\n<script>alert(1)</script> [a](https://evil.example) ![i](https://evil.example/i)";
         let text = to_markdown(&transcript(hostile, "fine"), |_| "/articles/a/".to_owned());
         let html = render(&text, &|_| LinkTarget::Keep).html;
         assert!(!html.contains("<script") && !html.contains("<img"), "{html}");

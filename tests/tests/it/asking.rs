@@ -3,11 +3,7 @@
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use shared::{
-    assistant::Asker,
-    db::TenantTx,
-    tenancy::Tenant,
-};
+use shared::{assistant::Asker, db::TenantTx, tenancy::Tenant};
 use sqlx::AssertSqlSafe;
 use tests::{
     Settings, TestApp,
@@ -41,9 +37,15 @@ impl World {
         let folder = Folder::of(&[
             (
                 "account/password.md",
-                &article("Reset your password", "Did you forget your password? A link to set a new password is sent to you."),
+                &article(
+                    "Reset your password",
+                    "Did you forget your password? A link to set a new password is sent to you.",
+                ),
             ),
-            ("billing/invoice.md", &article("Download an invoice", "Invoices are PDF files. Open *Billing* and choose the month.")),
+            (
+                "billing/invoice.md",
+                &article("Download an invoice", "Invoices are PDF files. Open *Billing* and choose the month."),
+            ),
             (
                 "billing/vendors.md",
                 &article_for("Invoices of vendors", &["vendor"], "Vendors send their invoices to the purple mailbox."),
@@ -60,7 +62,8 @@ impl World {
     /// Asks, with a worker that answers.
     pub(crate) async fn ask(&self, token: &str, session: &str, question: &str) -> Value {
         let worker = Running::start(self.app.worker());
-        let body = json!({ "query": question, "session_id": session, "current_url": "https://app.example.com/billing" });
+        let body =
+            json!({ "query": question, "session_id": session, "current_url": "https://app.example.com/billing" });
         let (status, answer) = self.app.post(ASK, token, &body).await;
         worker.stop().await;
         assert_eq!(status, StatusCode::OK, "{answer}");

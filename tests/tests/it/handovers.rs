@@ -45,7 +45,9 @@ async fn a_conversation_is_handed_over_once_with_the_reason_of_the_refusal_and_w
 
     let kept = world.hand_over(json!({ "session_id": "monday" })).await;
     assert_eq!(kept["reason"], "missing_knowledge");
-    let again = world.hand_over(json!({ "session_id": "monday", "reason": "policy", "note": " <b>Help</b>\u{202e} me " })).await;
+    let again = world
+        .hand_over(json!({ "session_id": "monday", "reason": "policy", "note": " <b>Help</b>\u{202e} me " }))
+        .await;
     assert_eq!((&again["id"], &again["reason"]), (&kept["id"], &kept["reason"]), "one is open already");
     assert_eq!(again["note"], "<b>Help</b> me", "it had no note");
     let third = world.hand_over(json!({ "session_id": "monday", "note": "Another note" })).await;
@@ -55,19 +57,27 @@ async fn a_conversation_is_handed_over_once_with_the_reason_of_the_refusal_and_w
 
     let open = world.open().await;
     assert_eq!(open.len(), 1);
-    assert_eq!((&open[0]["asker"], &open[0]["last_question"]), (&json!("person:ada"), &json!("How do I download an invoice?")));
+    assert_eq!(
+        (&open[0]["asker"], &open[0]["last_question"]),
+        (&json!("person:ada"), &json!("How do I download an invoice?"))
+    );
     let path = format!("{}{}/", staff(), kept["id"].as_str().unwrap());
     let whole = world.get(&path, &world.agent).await;
     assert_eq!(whole["status"], "open");
     let questions: Vec<&str> =
         whole["exchanges"].as_array().unwrap().iter().map(|one| one["question"].as_str().unwrap()).collect();
     assert_eq!(questions, ["How do I reset my password?", UNKNOWN, "How do I download an invoice?"]);
-    assert!(world.get(&format!("{ASK}conversations/"), &world.ada).await["results"][0]["handed_over"].as_bool().unwrap());
+    assert!(
+        world.get(&format!("{ASK}conversations/"), &world.ada).await["results"][0]["handed_over"].as_bool().unwrap()
+    );
 
     let close = async |body: Value| tests::json(world.request(Method::PATCH, &path, &world.agent).json(&body)).await;
     assert_eq!(close(json!({ "status": "open" })).await.0, StatusCode::BAD_REQUEST);
     let (status, closed) = close(json!({ "status": "closed" })).await;
-    assert_eq!((status, &closed["status"], &closed["closed_by"]), (StatusCode::OK, &json!("closed"), &json!("person:agnes")));
+    assert_eq!(
+        (status, &closed["status"], &closed["closed_by"]),
+        (StatusCode::OK, &json!("closed"), &json!("person:agnes"))
+    );
     let (_, twice) = close(json!({ "status": "closed" })).await;
     assert_eq!(twice, closed, "the first word counts");
     assert_eq!(world.number("select count(*) from audit_log where action = 'handover.closed'").await, 1);
@@ -100,7 +110,8 @@ async fn an_answer_may_be_named_and_the_reason_given() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}: {answer}");
     }
     assert_eq!(world.number("select count(*) from handovers").await, 0);
-    let kept = world.hand_over(json!({ "session_id": "monday", "answer_id": id(&answered), "note": "x".repeat(2_000) })).await;
+    let kept =
+        world.hand_over(json!({ "session_id": "monday", "answer_id": id(&answered), "note": "x".repeat(2_000) })).await;
     assert_eq!(kept["reason"], "customer_request", "nothing was refused");
     let kept = world.hand_over(json!({ "session_id": "tuesday", "reason": "unsupported_request" })).await;
     assert_eq!(kept["reason"], "unsupported_request");

@@ -36,11 +36,12 @@ impl World {
 
     /// The job of a conversation that was just asked in or [`World::asked`]: due by now.
     async fn due(&self, conversation: Uuid) -> RememberConversation {
-        let due_at = sqlx::query_scalar("update conversations set remember_at = now() where id = $1 returning remember_at")
-            .bind(conversation)
-            .fetch_one(&mut self.app.db.owner().await)
-            .await
-            .unwrap();
+        let due_at =
+            sqlx::query_scalar("update conversations set remember_at = now() where id = $1 returning remember_at")
+                .bind(conversation)
+                .fetch_one(&mut self.app.db.owner().await)
+                .await
+                .unwrap();
         RememberConversation { conversation_id: conversation, due_at }
     }
 
@@ -80,11 +81,8 @@ async fn what_people_say_is_remembered_and_surer_when_they_say_it_again() {
         .await;
     world.remember(first).await;
     let preference = |text: &str, confidence| ("preference".to_owned(), text.to_owned(), confidence);
-    let expected = [
-        preference("I prefer short answers", 0.5),
-        fact("I use Firefox", 0.5),
-        fact("Our books close in June", 0.9),
-    ];
+    let expected =
+        [preference("I prefer short answers", 0.5), fact("I use Firefox", 0.5), fact("Our books close in June", 0.9)];
     assert_eq!(world.remembered(&world.ada).await, expected);
     let second = world.asked("ada", 2, &[("I use Firefox! Where are my invoices?", None)]).await;
     world.remember(second).await;
@@ -154,9 +152,13 @@ async fn a_conversation_is_gone_through_by_one_job_once_it_is_quiet() {
     let conversation: Uuid =
         sqlx::query_scalar("select id from conversations").fetch_one(&mut world.app.db.owner().await).await.unwrap();
     let mut tx = world.tx().await;
-    admin::cancel(&mut tx, &admin::Selection { job: Some("remember_conversation".to_owned()), ..Default::default() }, "test")
-        .await
-        .unwrap();
+    admin::cancel(
+        &mut tx,
+        &admin::Selection { job: Some("remember_conversation".to_owned()), ..Default::default() },
+        "test",
+    )
+    .await
+    .unwrap();
     tx.commit().await.unwrap();
     let job = world.due(conversation).await;
     world.enqueue(&job).await;
@@ -181,7 +183,8 @@ async fn of_visitors_and_machines_nothing_is_remembered() {
     let world = World::new().await;
     world.execute("update tenants set is_public = true").await;
     let worker = crate::queue::support::Running::start(world.app.worker());
-    let body = json!({ "query": "I use Firefox. How do I reset my password?", "session_id": "a-random-text-of-a-browser" });
+    let body =
+        json!({ "query": "I use Firefox. How do I reset my password?", "session_id": "a-random-text-of-a-browser" });
     let request = world.app.request(Method::POST, ASK).header("host", "acme.localhost").json(&body);
     assert_eq!(tests::json(request).await.0, 200);
     worker.stop().await;
@@ -214,7 +217,8 @@ async fn a_person_has_fifty_memories_at_most_and_an_answer_hears_of_those_that_m
 }
 
 /// Makes every change of memories take a second longer.
-const SLOW: &str = "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
+const SLOW: &str =
+    "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
                     create trigger slow after insert or delete on memories for each statement execute function slow()";
 
 #[tokio::test]

@@ -117,10 +117,11 @@ async fn conversations_are_forgotten_after_their_last_question_and_answers_are_g
             assert_eq!(world.number(&format!("select count(*) from {table}")).await, kept, "{table}");
         }
     }
-    let results: Vec<serde_json::Value> = sqlx::query_scalar("select result from finished_jobs where job = 'prune_history' order by id")
-        .fetch_all(&mut world.app.db.owner().await)
-        .await
-        .unwrap();
+    let results: Vec<serde_json::Value> =
+        sqlx::query_scalar("select result from finished_jobs where job = 'prune_history' order by id")
+            .fetch_all(&mut world.app.db.owner().await)
+            .await
+            .unwrap();
     assert_eq!(results[0]["conversations"], 2);
     assert_eq!((&results[1]["conversations"], &results[1]["cached_answers"]), (&0.into(), &0.into()));
 }

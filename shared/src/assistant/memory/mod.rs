@@ -142,7 +142,8 @@ pub async fn remember(database: &Database, tenant: TenantId, job: &RememberConve
     }
     let asked = store::asked(&mut tx, &conversation.asker).await?;
     found.extend(recurring::issues(&asked, |asked| {
-        asked.conversation_id == conversation.id && conversation.remembered_until.is_none_or(|until| asked.asked_at > until)
+        asked.conversation_id == conversation.id
+            && conversation.remembered_until.is_none_or(|until| asked.asked_at > until)
     }));
     for memory in &found {
         store::keep(&mut tx, &conversation, memory).await?;

@@ -13,18 +13,20 @@ const PREFERENCES: usize = 2;
 
 /// Frequent words that say nothing about what a text is about.
 const EMPTY: &[&str] = &[
-    "the", "and", "for", "are", "was", "with", "you", "your", "our", "how", "what", "where", "when", "why", "who", "which",
-    "can", "could", "does", "did", "have", "has", "had", "not", "but", "all", "any", "use", "using", "used", "need", "want",
-    "prefer", "call", "from", "into", "this", "that", "there", "these", "those", "they", "them", "their", "about", "would",
-    "should", "will", "please", "der", "die", "das", "und", "ist", "wie", "wir", "ich", "mit", "les", "des", "une", "est",
-    "que", "los", "las", "para", "con",
+    "the", "and", "for", "are", "was", "with", "you", "your", "our", "how", "what", "where", "when", "why", "who",
+    "which", "can", "could", "does", "did", "have", "has", "had", "not", "but", "all", "any", "use", "using", "used",
+    "need", "want", "prefer", "call", "from", "into", "this", "that", "there", "these", "those", "they", "them",
+    "their", "about", "would", "should", "will", "please", "der", "die", "das", "und", "ist", "wie", "wir", "ich",
+    "mit", "les", "des", "une", "est", "que", "los", "las", "para", "con",
 ];
 
 /// The memories that have to do with a question, the most relevant first, at most so many.
 pub(super) fn relevant(memories: Vec<Memory>, question: &str, most: usize) -> Vec<Memory> {
     let asked = stems(question);
-    let mut scored: Vec<(f64, Memory)> =
-        memories.into_iter().map(|memory| (overlap(&stems(&memory.body), &asked) * f64::from(memory.confidence), memory)).collect();
+    let mut scored: Vec<(f64, Memory)> = memories
+        .into_iter()
+        .map(|memory| (overlap(&stems(&memory.body), &asked) * f64::from(memory.confidence), memory))
+        .collect();
     // Stable: of equal ones that which was said last stays first.
     scored.sort_by(|(a, x), (b, y)| b.total_cmp(a).then(y.confidence.total_cmp(&x.confidence)));
     let mut preferences = 0;

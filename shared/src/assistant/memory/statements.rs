@@ -36,15 +36,27 @@ static SAYINGS: LazyLock<Vec<(Regex, MemoryKind)>> = LazyLock::new(|| {
         (r"^(?:i|we)(?: (?:only|mostly|usually|still|always|also|both))? (?:use|work with|run) ", MemoryKind::Fact),
         (r"^(?:i|we) (?:work|live) (?:in|at|for|as|from) ", MemoryKind::Fact),
         (r"^(?:i am|i'm) an? ", MemoryKind::Fact),
-        (r"^(?:we are|we're|i am|i'm) on (?:the |a )?(?:\S+ ){1,3}?(plan|tier|edition|version|subscription)\b", MemoryKind::Fact),
+        (
+            r"^(?:we are|we're|i am|i'm) on (?:the |a )?(?:\S+ ){1,3}?(plan|tier|edition|version|subscription)\b",
+            MemoryKind::Fact,
+        ),
         (
             r"^((?:my|our) (?:(?:job|company|user|first|last|full|preferred|home|favou?rite) )?(?:name|role|job|title|position|team|department|company|organi[sz]ation|plan|edition|version|subscription|language|time ?zone|browser|operating system|device|laptop|printer|scanner|country|city|office|location|industry|currency)) (?:is|are) ",
             MemoryKind::Fact,
         ),
-        (r"^(?:ich|wir) (?:nutze|nutzen|benutze|benutzen|verwende|verwenden|arbeite(?:n)? (?:mit|in|bei|als)) ", MemoryKind::Fact),
+        (
+            r"^(?:ich|wir) (?:nutze|nutzen|benutze|benutzen|verwende|verwenden|arbeite(?:n)? (?:mit|in|bei|als)) ",
+            MemoryKind::Fact,
+        ),
         (r"^(?:ich bin|je suis) (?:ein|eine|un|une) ", MemoryKind::Fact),
-        (r"^(?:j'utilise|nous utilisons|je travaille|trabajo (?:en|con|como)|uso|usamos|soy un|soy una) ", MemoryKind::Fact),
-        (r"^(mein name|meine firma|meine rolle|mon nom|ma langue|mi nombre|mi idioma) (?:ist|est|es) ", MemoryKind::Fact),
+        (
+            r"^(?:j'utilise|nous utilisons|je travaille|trabajo (?:en|con|como)|uso|usamos|soy un|soy una) ",
+            MemoryKind::Fact,
+        ),
+        (
+            r"^(mein name|meine firma|meine rolle|mon nom|ma langue|mi nombre|mi idioma) (?:ist|est|es) ",
+            MemoryKind::Fact,
+        ),
     ];
     rules.into_iter().filter_map(|(source, kind)| Some((pattern(source)?, kind))).collect()
 });
@@ -101,7 +113,7 @@ pub(super) fn statements(question: &str, said_at: DateTime<Utc>) -> Vec<NewMemor
             }
         }
     }
-    found.retain(|memory| !unfit::is_unfit(&memory.body));
+    found.retain(|memory| !memory.body.is_empty() && !unfit::is_unfit(&memory.body));
     found
 }
 
@@ -185,6 +197,7 @@ mod tests {
             ("My time zone is Europe/Lisbon. When is the export?", Fact, "My time zone is Europe/Lisbon"),
             ("Ich nutze die Android-App. Wie drucke ich?", Fact, "Ich nutze die Android-App"),
             ("Je suis un comptable. Comment exporter ?", Fact, "Je suis un comptable"),
+            ("I always use Excel. Is there an export?", Fact, "I always use Excel"),
             ("Since I work in Porto, which holidays apply?", Fact, "I work in Porto"),
         ] {
             assert_eq!(said(question), [(kind, body.to_owned())], "{question}");
@@ -193,7 +206,8 @@ mod tests {
 
     #[test]
     fn what_is_to_be_remembered_is_surer_and_lasts() {
-        let memories = statements("Please remember that our stock is counted on Fridays, not Mondays.", DateTime::UNIX_EPOCH);
+        let memories =
+            statements("Please remember that our stock is counted on Fridays, not Mondays.", DateTime::UNIX_EPOCH);
         assert_eq!(memories.len(), 1);
         assert_eq!((memories[0].kind, memories[0].confidence), (MemoryKind::Fact, TOLD));
         assert_eq!(memories[0].body, "Our stock is counted on Fridays, not Mondays");

@@ -51,10 +51,7 @@ pub(super) async fn mark(
 }
 
 /// The conversation of a job, locked until the transaction ends. `None`: it is gone, or another job goes through it.
-pub(super) async fn begin(
-    tx: &mut TenantTx,
-    job: &RememberConversation,
-) -> Result<Option<Conversation>, sqlx::Error> {
+pub(super) async fn begin(tx: &mut TenantTx, job: &RememberConversation) -> Result<Option<Conversation>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"select asker, last_asked_at, remembered_until, now() as "now!" from conversations
@@ -237,10 +234,9 @@ pub async fn forget(tx: &mut TenantTx, asker: &Asker, id: Uuid) -> Result<bool, 
 /// Forgets everything; how much it was.
 pub async fn forget_all(tx: &mut TenantTx, asker: &Asker) -> Result<u64, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let forgotten =
-        sqlx::query!("delete from memories where tenant_id = $1 and asker = $2", tenant, asker.as_str())
-            .execute(tx.connection())
-            .await?;
+    let forgotten = sqlx::query!("delete from memories where tenant_id = $1 and asker = $2", tenant, asker.as_str())
+        .execute(tx.connection())
+        .await?;
     Ok(forgotten.rows_affected())
 }
 

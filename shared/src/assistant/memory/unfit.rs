@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use regex::RegexSet;
+use regex::{Regex, RegexSet};
 
 use crate::assistant::{event::Reason, refusal};
 
@@ -29,15 +29,22 @@ static UNFIT: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
         // What looks like a key.
         r"\b(?:sk|pk|rk|hck|ghp|gho|glpat|xox[a-z]|akia|eyj)[-_a-z0-9]*[-_0-9][-_a-z0-9]{4,}",
         // Ways to reach somebody, and ways out.
-        r"\S@\S", r"://", r"\bwww\.", r"\b(?:mailto|tel|javascript|data):",
+        r"\S@\S",
+        r"://",
+        r"\bwww\.",
+        r"\b(?:mailto|tel|javascript|data):",
         // Markup.
-        r"[<>`\[\]{}|\\]", r"(?:^|\s)#{1,6}\s", r"\*\*",
+        r"[<>`\[\]{}|\\]",
+        r"(?:^|\s)#{1,6}\s",
+        r"\*\*",
         // What speaks to the assistant.
         r"\byou(?:'re|'ll|r)?\b.{0,20}\b(?:must|should|shall|have to|need to|ought|are|will|can|may|cannot|always|never|answers?|respon[ds]\w*|instructions?|rules?)\b",
         r"\b(?:assistant|chat ?bot|language model|system prompt|prompts?|instructions?|guidelines?|jailbreak|developer mode)\b",
-        r"\b(?:always|never|from now on|henceforth|only ever)\b.{0,20}\b(?:answer|reply|respond|say|tell|show|reveal|cite|use|begin|start|end|add|include|write|translate|ignore|refuse|hide|mention|recommend)\b",
+        r"\b(?:always|never|from now on|henceforth|only ever)\b.{0,20}\b(?:answer|reply|respond|say|tell|show|reveal|cite|begin|start|end|add|include|write|translate|ignore|refuse|hide|mention|recommend)\b",
+        r"^\W*(?:always|never)\b",
         r"^\W*(?:to )?(?:ignore|disregard|forget|override|pretend|act|reveal|print|output|repeat|answer|reply|respond|say|tell|show|obey|execute|translate|write|cite|visit|open|click|send|grant|give|treat)\b",
-        r"\b(?:du|ihr|sie) (?:musst|sollst|darfst|müsst|sollt|müssen|sollen)\b", r"\b(?:tu dois|vous devez|debes|debe|tienes que)\b",
+        r"\b(?:du|ihr|sie) (?:musst|sollst|darfst|müsst|sollt|müssen|sollen)\b",
+        r"\b(?:tu dois|vous devez|debes|debe|tienes que)\b",
         r"\b(?:antworte|ignoriere|réponds|ignore|responde|ignora)\b",
     ];
     patterns(&unfit.map(str::to_owned))
@@ -67,7 +74,11 @@ pub(super) fn is_unfit_question(text: &str) -> bool {
         || refusal::reason(text) == Reason::Policy
 }
 
+/// Has as many digits as a telephone number, and is none.
+static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\b\d{1,4}[./-]\d{1,2}[./-]\d{1,4}\b").ok());
+
 fn has_long_number(text: &str) -> bool {
+    let text = DATE.as_ref().map_or(text.into(), |date| date.replace_all(text, "date"));
     let mut digits = 0;
     for c in text.chars() {
         if c.is_numeric() {
@@ -132,7 +143,12 @@ mod tests {
             assert!(!is_unfit_question(text), "{text}");
             assert!(is_unfit(text), "{text}");
         }
-        for text in ["My password is hunter, why is it refused?", "Password: hunter", "The PIN 4711 is refused", "Mail a@b.example"] {
+        for text in [
+            "My password is hunter, why is it refused?",
+            "Password: hunter",
+            "The PIN 4711 is refused",
+            "Mail a@b.example",
+        ] {
             assert!(is_unfit_question(text), "{text}");
         }
     }
