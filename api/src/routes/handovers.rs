@@ -251,7 +251,7 @@ fn no_such_handover() -> ApiError {
     ApiError::not_found("There is no hand-over with this id.")
 }
 
-fn line(handover: Handover) -> HandoverLine {
+pub(super) fn line(handover: Handover) -> HandoverLine {
     HandoverLine {
         id: handover.id,
         status: if handover.closed_at.is_some() { "closed" } else { "open" },

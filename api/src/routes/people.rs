@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::{
     conversations::private,
     conversations_admin::{self, AskedBody},
+    handovers::{self, HandoverLine},
     memories::{self, MemoryLine},
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(crate) struct PersonBody {
     subject: String,
     /// The latest first.
     conversations: Vec<AskedBody>,
+    /// When they asked for a person.
+    handovers: Vec<HandoverLine>,
     memories: Vec<MemoryLine>,
 }
 
@@ -100,6 +103,7 @@ fn person_body(export: PersonExport) -> PersonBody {
     PersonBody {
         subject: export.subject,
         conversations: export.conversations.into_iter().map(conversations_admin::body).collect(),
+        handovers: export.handovers.into_iter().map(handovers::line).collect(),
         memories: export.memories.into_iter().map(memories::line).collect(),
     }
 }

@@ -1,6 +1,7 @@
 //! Conversations that people are to go on with: one open hand-over for each.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{event::Reason, question::Asker, store::add_outcome};
@@ -10,7 +11,7 @@ use crate::{audit, db::TenantTx};
 pub const MAX_NOTE_CHARS: usize = 2_000;
 
 /// A conversation that a person is to go on with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Handover {
     /// Identity.
     pub id: Uuid,
@@ -114,12 +115,17 @@ pub async fn handovers(
     before: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
 ) -> Result<Vec<Handover>, sqlx::Error> {
-    find(tx, None, is_open, before, limit).await
+    find(tx, None, None, is_open, before, limit).await
+}
+
+/// Those of one asker, the latest first.
+pub(super) async fn handovers_of(tx: &mut TenantTx, asker: &Asker) -> Result<Vec<Handover>, sqlx::Error> {
+    find(tx, None, Some(asker), None, None, i64::MAX).await
 }
 
 /// One by its id.
 pub async fn handover(tx: &mut TenantTx, id: Uuid) -> Result<Option<Handover>, sqlx::Error> {
-    Ok(find(tx, Some(id), None, None, 1).await?.pop())
+    Ok(find(tx, Some(id), None, None, None, 1).await?.pop())
 }
 
 /// Says that somebody is done with it; the first word counts. `None`: there is none with this id.
@@ -142,6 +148,7 @@ pub async fn close(tx: &mut TenantTx, actor: &str, id: Uuid) -> Result<Option<Ha
 async fn find(
     tx: &mut TenantTx,
     id: Option<Uuid>,
+    asker: Option<&Asker>,
     is_open: Option<bool>,
     before: Option<(DateTime<Utc>, Uuid)>,
     limit: i64,
@@ -155,14 +162,15 @@ async fn find(
                    order by a.asked_at desc, a.id desc limit 1) as last_question
            from handovers h join conversations c on c.tenant_id = h.tenant_id and c.id = h.conversation_id
            where h.tenant_id = $1 and ($2::uuid is null or h.id = $2) and ($3::bool is null or (h.closed_at is null) = $3)
-             and ($4::timestamptz is null or (h.requested_at, h.id) < ($4, $5::uuid))
+             and ($4::timestamptz is null or (h.requested_at, h.id) < ($4, $5::uuid)) and ($7::text is null or c.asker = $7)
            order by h.requested_at desc, h.id desc limit $6"#,
         tenant,
         id,
         is_open,
         before_at,
         before_id,
-        limit
+        limit,
+        asker.map(Asker::as_str)
     )
     .fetch_all(tx.connection())
     .await

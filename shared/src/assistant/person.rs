@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{
     conversations::{ConversationFilter, Transcript, conversations, transcript_by_id},
+    handovers::{Handover, handovers_of},
     memory::{Memory, forget_all, memories},
     question::Asker,
 };
@@ -20,6 +21,8 @@ pub struct PersonExport {
     pub subject: String,
     /// The latest first.
     pub conversations: Vec<Transcript>,
+    /// When they asked for a person.
+    pub handovers: Vec<Handover>,
     /// What was said last first.
     pub memories: Vec<Memory>,
 }
@@ -50,7 +53,12 @@ pub async fn export_person(tx: &mut TenantTx, subject: &str) -> Result<PersonExp
     for id in ids {
         transcripts.extend(transcript_by_id(tx, id).await?);
     }
-    Ok(PersonExport { subject: subject.to_owned(), conversations: transcripts, memories: memories(tx, &asker).await? })
+    Ok(PersonExport {
+        subject: subject.to_owned(),
+        conversations: transcripts,
+        handovers: handovers_of(tx, &asker).await?,
+        memories: memories(tx, &asker).await?,
+    })
 }
 
 /// Erases all of that.

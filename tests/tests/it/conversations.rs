@@ -361,13 +361,22 @@ async fn what_is_kept_of_a_person_is_handed_out_and_erased() {
              select id, asker, 'fact', sha256('x'), 'We use SAP', 0.5 from tenants, unnest(array['person:ada/é', 'person:bob']) asker",
         )
         .await;
+    world
+        .execute(
+            "insert into handovers (tenant_id, conversation_id, reason, note)
+             select tenant_id, id, 'policy', 'Please call' from conversations where asker like 'person:ada%' limit 1",
+        )
+        .await;
     let path = format!("{ADMIN}people/ada%2F%C3%A9/assistant/");
     let export = world.get(&path, &world.admin).await;
     assert_eq!(export["subject"], subject);
     let questions: Vec<&Value> =
         export["conversations"].as_array().unwrap().iter().map(|one| &one["exchanges"][0]["question"]).collect();
     assert_eq!(questions, ["Another one", "A question of Ada's"]);
-    assert_eq!(export["memories"][0]["text"], "We use SAP");
+    assert_eq!(
+        (&export["memories"][0]["text"], &export["handovers"][0]["note"]),
+        (&json!("We use SAP"), &json!("Please call"))
+    );
     assert!(!export.to_string().contains("Bob"));
     assert_eq!(world.status(Method::DELETE, &path, &world.agent).await, 403);
 

@@ -33,7 +33,7 @@ static SAYINGS: LazyLock<Vec<(Regex, MemoryKind)>> = LazyLock::new(|| {
         (r"^i(?:'d| would) (?:prefer|rather) ", MemoryKind::Preference),
         (r"^i (?:always )?want (?:short|brief|long|detailed|simple|step[- ]by[- ]step)", MemoryKind::Preference),
         (r"^(?:ich bevorzuge|ich möchte lieber|ich hätte lieber|je préfère|prefiero) ", MemoryKind::Preference),
-        (r"^(?:i|we)(?: (?:only|mostly|usually|still|always|also|both))? (?:use|work with|run) ", MemoryKind::Fact),
+        (r"^(?:i|we)(?: (?:only|mostly|usually|still|always|also|both))? (?:use|work with) ", MemoryKind::Fact),
         (r"^(?:i|we) (?:work|live) (?:in|at|for|as|from) ", MemoryKind::Fact),
         (r"^(?:i am|i'm) an? ", MemoryKind::Fact),
         (
@@ -78,7 +78,7 @@ static QUESTION_AFTER: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// What looks like a statement and says how things are at the moment, or nothing.
 static PASSING: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(
-        r"\b(?:(?:i am|i'm) an? (?:bit|little|tad|while|few)\b|(?:use|run|work with) (?:it|this|that|them|these|those|to|the (?:wrong|same|following))\b|(?:is|are) (?:not|no longer|wrong|broken|gone|missing|slow|down|stuck|empty|locked|lost|blank|grey|gray|greyed|disabled|invalid|incorrect|expired|unknown|being|always|still|now|very|too|so|what|where|how|why)\b|(?:is|are) \w+(?:ing|ed)\b)",
+        r"\b(?:(?:i am|i'm) an? (?:bit|little|tad|while|few)\b|(?:use|work with) (?:it|this|that|them|these|those|to|the (?:wrong|same|following))\b|(?:is|are) (?:not|no longer|to|wrong|broken|gone|missing|slow|down|stuck|empty|locked|lost|blank|grey|gray|greyed|disabled|invalid|incorrect|expired|unknown|being|always|still|now|very|too|so|what|where|how|why)\b|(?:is|are) \w+(?:ing|ed)\b)",
     )
 });
 
