@@ -119,15 +119,24 @@ pub async fn transcript(
 ) -> Result<Option<Transcript>, sqlx::Error> {
     let filter = ConversationFilter { asker: Some(asker.clone()), limit: 1, ..ConversationFilter::default() };
     let Some(conversation) = find(tx, &filter, None, Some(session)).await?.pop() else { return Ok(None) };
-    let exchanges = exchanges(tx, conversation.id, Some(roles)).await?;
+    let exchanges = exchanges(tx, conversation.id, Some(roles), MAX_EXCHANGES).await?;
     Ok(Some(Transcript { conversation, exchanges }))
 }
 
 /// A conversation for staff, as it was. `None`: there is none.
 pub async fn transcript_by_id(tx: &mut TenantTx, id: Uuid) -> Result<Option<Transcript>, sqlx::Error> {
+    transcript_of(tx, id, MAX_EXCHANGES).await
+}
+
+/// A conversation as it was, with so many of its latest questions.
+pub(super) async fn transcript_of(
+    tx: &mut TenantTx,
+    id: Uuid,
+    most_exchanges: i64,
+) -> Result<Option<Transcript>, sqlx::Error> {
     let filter = ConversationFilter { limit: 1, ..ConversationFilter::default() };
     let Some(conversation) = find(tx, &filter, Some(id), None).await?.pop() else { return Ok(None) };
-    let exchanges = exchanges(tx, id, None).await?;
+    let exchanges = exchanges(tx, id, None, most_exchanges).await?;
     Ok(Some(Transcript { conversation, exchanges }))
 }
 
@@ -193,7 +202,12 @@ async fn find(
 }
 
 /// The questions of a conversation in their order. With roles: what they may not see is left out.
-async fn exchanges(tx: &mut TenantTx, conversation: Uuid, roles: Option<&Roles>) -> Result<Vec<Exchange>, sqlx::Error> {
+async fn exchanges(
+    tx: &mut TenantTx,
+    conversation: Uuid,
+    roles: Option<&Roles>,
+    limit: i64,
+) -> Result<Vec<Exchange>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let everybody = Roles::none();
     let rows = sqlx::query!(
@@ -207,7 +221,7 @@ async fn exchanges(tx: &mut TenantTx, conversation: Uuid, roles: Option<&Roles>)
         tenant,
         conversation,
         roles.unwrap_or(&everybody).as_slice(),
-        MAX_EXCHANGES
+        limit
     )
     .fetch_all(tx.connection())
     .await?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    conversations::{ConversationFilter, Transcript, conversations, transcript_by_id},
+    conversations::{ConversationFilter, Transcript, conversations, transcript_of},
     handovers::{Handover, handovers_of},
     memory::{Memory, forget_all, memories},
     question::Asker,
@@ -51,7 +51,7 @@ pub async fn export_person(tx: &mut TenantTx, subject: &str) -> Result<PersonExp
     }
     let mut transcripts = Vec::with_capacity(ids.len());
     for id in ids {
-        transcripts.extend(transcript_by_id(tx, id).await?);
+        transcripts.extend(transcript_of(tx, id, i64::MAX).await?);
     }
     Ok(PersonExport {
         subject: subject.to_owned(),
