@@ -3,7 +3,7 @@
 use actix_web::{
     HttpResponse,
     http::header,
-    web::{Data, Json, Path, Query},
+    web::{Data, Path, Query},
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
