@@ -125,12 +125,12 @@ impl Ending {
     }
 }
 
-fn citation_url(citation: &Citation) -> String {
+pub(crate) fn citation_url(citation: &Citation) -> String {
     let anchor = citation.anchor.as_ref().map(|anchor| format!("#{anchor}")).unwrap_or_default();
     format!("{}{anchor}", article_url(&citation.slug))
 }
 
-fn citation_line(citation: &Citation) -> CitationLine {
+pub(crate) fn citation_line(citation: &Citation) -> CitationLine {
     CitationLine {
         marker: citation.marker,
         article_id: citation.article_id,
@@ -141,7 +141,7 @@ fn citation_line(citation: &Citation) -> CitationLine {
     }
 }
 
-fn nearest_line(nearest: Nearest) -> NearestLine {
+pub(crate) fn nearest_line(nearest: Nearest) -> NearestLine {
     NearestLine { article_id: nearest.article_id, url: article_url(&nearest.slug), title: nearest.title }
 }
 

@@ -76,6 +76,12 @@ with_right!(
     "the role `editor` or `admin`, or an API key with the scope `manage`"
 );
 with_right!(
+    /// Somebody who goes on with conversations of the assistant.
+    Agent,
+    |caller| caller.may(Permission::Assist),
+    "the role `agent`, `editor` or `admin`, or an API key with the scope `manage`"
+);
+with_right!(
     /// Somebody who manages the tenant's help center.
     Admin,
     Principal::is_admin,

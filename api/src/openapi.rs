@@ -19,7 +19,8 @@ use crate::{
         title = "Help Center API",
         description = "Articles, categories and search of a help center. What an answer holds depends on the caller's \
                        tenant and roles; what a caller may not see looks like what does not exist. Articles are written by \
-                       people with the role `author` and published by those with the role `editor`. Jobs are for admins: people \
+                       people with the role `author` and published by those with the role `editor`. Those with the role `agent` go on \
+                       with conversations of the assistant, as editors may. Jobs are for admins: people \
                        with the role `admin`, keys with the scope `manage`; they may do what authors and editors may. Queues and schedule are those of the whole \
                        deployment, for keys with the scope `operate`.",
         license(name = "MIT OR Apache-2.0")
@@ -97,7 +98,22 @@ use crate::{
         described::suggestions,
         described::settle_suggestion,
         described::ask,
-        described::answer
+        described::answer,
+        described::conversations,
+        described::conversation,
+        described::erase_conversation,
+        described::request_handover,
+        described::memories,
+        described::forget,
+        described::forget_all,
+        described::all_conversations,
+        described::any_conversation,
+        described::replay,
+        described::handovers,
+        described::handover,
+        described::close_handover,
+        described::export_person,
+        described::erase_person
     ),
     components(schemas(
         routes::SearchBody,
@@ -190,6 +206,27 @@ use crate::{
         routes::AuditPage,
         routes::AuditEntry,
         routes::AskBody,
+        routes::ConversationPage,
+        routes::ConversationLine,
+        routes::TranscriptBody,
+        routes::ExchangeLine,
+        routes::HandoverBody,
+        routes::HandoverKept,
+        routes::HandoverPage,
+        routes::HandoverLine,
+        routes::HandoverDetail,
+        routes::CloseBody,
+        routes::MemoryList,
+        routes::MemoryLine,
+        routes::AskedPage,
+        routes::AskedLine,
+        routes::AskedBody,
+        routes::ReplayBody,
+        routes::PassageLine,
+        routes::TimingsLine,
+        routes::FactLine,
+        routes::PersonBody,
+        routes::PersonErasedBody,
         answering::AnswerMessage,
         answering::AnswerEvent,
         answering::AnswerBody,

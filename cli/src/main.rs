@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "what a command prints is its result")]
 
 mod access;
+mod answers;
 mod demo;
 mod export;
 mod index;
@@ -51,6 +52,9 @@ enum Command {
     /// Look after the queues.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// See what the assistant was asked, and how it came to say what it said.
+    #[command(subcommand)]
+    Answers(answers::AnswersCommand),
     /// Show when each line of the cron table was due last and is due next.
     Schedule,
     /// Create a tenant.
@@ -125,6 +129,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::IndexStatus(arguments) => index::status(&database, arguments, json).await?,
         Command::RebuildIndexes(arguments) => index::rebuild(&database, arguments, json).await?,
         Command::Jobs(command) => jobs::run(&database, command, json).await?,
+        Command::Answers(command) => answers::run(&database, command, json).await?,
         Command::Schedule => schedule::show(&database, json).await?,
         Command::CreateTenant(arguments) => access::create_tenant(&database, arguments, json).await?,
         Command::CreateUser(arguments) => access::create_user(&database, arguments, json).await?,

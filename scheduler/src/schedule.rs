@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use shared::{
+    assistant::{ExpireMemories, ReconcileAnswers},
     knowledge::{CountViews, ReconcileEmbeddings},
     scheduling::Template,
     search::PruneHistory,
@@ -54,6 +55,8 @@ pub enum Overlap {
 pub const SCHEDULE: &[Line] = &[
     Line { name: "reconcile_embeddings", cron: "0 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileEmbeddings {}, key) },
     Line { name: "count_views", cron: "30 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&CountViews {}, key) },
+    Line { name: "reconcile_answers", cron: "45 * * * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ReconcileAnswers {}, key) },
+    Line { name: "expire_memories", cron: "0 40 3 * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&ExpireMemories {}, key) },
     Line { name: "prune_history", cron: "0 20 3 * * *", time_zone: Tz::UTC, catch_up: CatchUp::Latest, overlap: Overlap::Skip, work: |key| Template::of(&PruneHistory {}, key) },
 ];
 

@@ -1,7 +1,7 @@
 //! Every job that a worker can run, on one screen.
 
 use shared::{
-    assistant::{Assistant, GenerateAnswer},
+    assistant::{Assistant, ExpireMemories, GenerateAnswer, ReconcileAnswers, RememberConversation},
     clock::Clock,
     config::HistoryConfig,
     db::Database,
@@ -18,8 +18,8 @@ use shared::{
 };
 
 use crate::jobs::{
-    bulk_change, count_views, embed_article, generate_answer, import_documentation, prune_history, publish_scheduled,
-    reconcile_embeddings, reembed_article, reindex,
+    bulk_change, count_views, embed_article, expire_memories, generate_answer, import_documentation, prune_history,
+    publish_scheduled, reconcile_answers, reconcile_embeddings, reembed_article, reindex, remember_conversation,
 };
 
 /// What jobs work with.
@@ -41,6 +41,9 @@ pub struct Context {
 pub fn registry(context: &Context) -> Registry {
     Registry::new()
         .job::<GenerateAnswer, _, _>(with(context, generate_answer::run))
+        .job::<RememberConversation, _, _>(with(context, remember_conversation::run))
+        .job::<ExpireMemories, _, _>(with(context, expire_memories::run))
+        .job::<ReconcileAnswers, _, _>(with(context, reconcile_answers::run))
         .job::<EmbedArticle, _, _>(with(context, embed_article::run))
         .job::<ReembedArticle, _, _>(with(context, reembed_article::run))
         .job::<ReconcileEmbeddings, _, _>(with(context, reconcile_embeddings::run))

@@ -7,18 +7,24 @@ mod audit_log;
 mod bulk;
 mod categories;
 mod contextual;
+mod conversations;
+mod conversations_admin;
 mod export;
 mod feedback;
+mod handovers;
 mod health;
 mod imports;
 mod inbox;
 mod job_events;
 mod jobs;
 mod language_model;
+mod memories;
 mod paging;
+mod people;
 mod queues;
 mod refusals;
 mod reindex;
+mod replays;
 mod revisions;
 mod search;
 mod search_admin;
@@ -37,16 +43,22 @@ pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::BulkBody;
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
 pub(crate) use contextual::{ContextualArticle, ContextualHelp, RuleBody, RuleLine, RuleList};
+pub(crate) use conversations::{ConversationLine, ConversationPage, ExchangeLine, TranscriptBody};
+pub(crate) use conversations_admin::{AskedBody, AskedLine, AskedPage};
 pub(crate) use feedback::{BookmarkPage, Kept, ReportBody, SuggestionBody, VoteBody, VoteCounts};
+pub(crate) use handovers::{CloseBody, HandoverBody, HandoverDetail, HandoverKept, HandoverLine, HandoverPage};
 pub(crate) use imports::{ImportLine, ImportPage};
 pub(crate) use inbox::{ReportLine, ReportPage, SettleBody, Settled, SuggestionLine, SuggestionPage};
 pub(crate) use jobs::{JobLine, JobPage, JobProgress, JobSelection, JobStarted, JobsCancelled, JobsChanged};
 pub(crate) use language_model::{
     ApiKeyShown, LanguageModel, LanguageModelBody, LanguageModelInUse, LanguageModelUsage, UsageDay, UsageToday,
 };
+pub(crate) use memories::{MemoryLine, MemoryList};
 pub(crate) use paging::{after_article, next_article};
+pub(crate) use people::{PersonBody, PersonErasedBody};
 pub(crate) use queues::{QueueLine, QueueList, QueuePaused, Schedule, ScheduleLine};
 pub(crate) use reindex::ReindexBody;
+pub(crate) use replays::{FactLine, PassageLine, ReplayBody, TimingsLine};
 pub(crate) use revisions::{RestoreBody, RevisionDiff, RevisionLine, RevisionPage};
 pub(crate) use search::{
     CategoryFacet, ClickBody, Completions, Facet, SearchBody, SearchFacets, SearchResponse, SearchResult, TitleLine,
@@ -76,10 +88,19 @@ pub(crate) mod described {
         contextual::{
             __path_add_rule, __path_delete_rule, __path_help as __path_contextual, __path_replace_rule, __path_rules,
         },
+        conversations::{
+            __path_detail as __path_conversation, __path_erase as __path_erase_conversation,
+            __path_list as __path_conversations,
+        },
+        conversations_admin::{__path_detail as __path_any_conversation, __path_list as __path_all_conversations},
         export::__path_download as __path_export,
         feedback::{
             __path_bookmarks, __path_remove_bookmark, __path_report, __path_set_bookmark, __path_suggest,
             __path_take_vote_back, __path_vote, __path_votes,
+        },
+        handovers::{
+            __path_close as __path_close_handover, __path_detail as __path_handover, __path_list as __path_handovers,
+            __path_request as __path_request_handover,
         },
         imports::{__path_detail as __path_import, __path_list as __path_imports, __path_start as __path_start_import},
         inbox::{__path_reports, __path_settle_report, __path_settle_suggestion, __path_suggestions},
@@ -89,8 +110,11 @@ pub(crate) mod described {
             __path_set as __path_set_language_model, __path_show as __path_language_model,
             __path_usage as __path_language_model_usage,
         },
+        memories::{__path_forget, __path_forget_all, __path_list as __path_memories},
+        people::{__path_erase as __path_erase_person, __path_export as __path_export_person},
         queues::{__path_list as __path_queues, __path_pause, __path_resume, __path_schedule},
         reindex::__path_start as __path_reindex,
+        replays::__path_replay,
         revisions::{__path_detail as __path_revision, __path_diff, __path_list as __path_revisions, __path_restore},
         search::{__path_click, __path_complete, __path_search},
         search_admin::{
@@ -128,6 +152,8 @@ pub enum Access {
     Author,
     /// Who decides what readers see.
     Editor,
+    /// Who goes on with conversations of the assistant.
+    Agent,
     /// Who manages the tenant's help center.
     Admin,
     /// Who looks after the deployment.
@@ -155,7 +181,7 @@ impl std::fmt::Debug for Endpoint {
 /// Every route.
 #[rustfmt::skip]
 pub fn table() -> Vec<Endpoint> {
-    use Access::{Admin, Author, Editor, Open, Operator, Reader};
+    use Access::{Admin, Agent, Author, Editor, Open, Operator, Reader};
     let get = |path, access, handler| Endpoint { method: Method::GET, path, access, handler };
     let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
     let put = |path, access, handler| Endpoint { method: Method::PUT, path, access, handler };
@@ -168,6 +194,13 @@ pub fn table() -> Vec<Endpoint> {
         post("/api/v2/help-center/search/{id}/clicks/",  Reader, || web::to(search::click)),
         post("/api/v2/help-center/assistant/",     Reader, || web::to(assistant::ask)),
         get("/api/v2/help-center/assistant/answers/{id}/", Reader, || web::to(assistant::answer)),
+        get("/api/v2/help-center/assistant/conversations/",                 Reader, || web::to(conversations::list)),
+        get("/api/v2/help-center/assistant/conversations/{session_id}/",    Reader, || web::to(conversations::detail)),
+        delete("/api/v2/help-center/assistant/conversations/{session_id}/", Reader, || web::to(conversations::erase)),
+        post("/api/v2/help-center/assistant/handovers/",                    Reader, || web::to(handovers::request)),
+        get("/api/v2/help-center/assistant/memories/",                      Reader, || web::to(memories::list)),
+        delete("/api/v2/help-center/assistant/memories/",                   Reader, || web::to(memories::forget_all)),
+        delete("/api/v2/help-center/assistant/memories/{id}/",              Reader, || web::to(memories::forget)),
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),
@@ -208,6 +241,14 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/admin/suggestions/",              Author, || web::to(inbox::suggestions)),
         patch("/api/v2/help-center/admin/suggestions/{id}/",       Editor, || web::to(inbox::settle_suggestion)),
         get("/api/v2/help-center/admin/searches/",                 Editor, || web::to(search_admin::searches)),
+        get("/api/v2/help-center/admin/conversations/",            Agent,  || web::to(conversations_admin::list)),
+        get("/api/v2/help-center/admin/conversations/{id}/",       Agent,  || web::to(conversations_admin::detail)),
+        get("/api/v2/help-center/admin/answers/{id}/",             Agent,  || web::to(replays::replay)),
+        get("/api/v2/help-center/admin/handovers/",                Agent,  || web::to(handovers::list)),
+        get("/api/v2/help-center/admin/handovers/{id}/",           Agent,  || web::to(handovers::detail)),
+        patch("/api/v2/help-center/admin/handovers/{id}/",         Agent,  || web::to(handovers::close)),
+        get("/api/v2/help-center/admin/people/{subject}/assistant/",    Admin, || web::to(people::export)),
+        delete("/api/v2/help-center/admin/people/{subject}/assistant/", Admin, || web::to(people::erase)),
         get("/api/v2/help-center/admin/synonyms/",                 Admin,  || web::to(search_admin::synonyms)),
         post("/api/v2/help-center/admin/synonyms/",                Admin,  || web::to(search_admin::add_synonyms)),
         put("/api/v2/help-center/admin/synonyms/{id}/",            Admin,  || web::to(search_admin::replace_synonyms)),
@@ -268,7 +309,7 @@ const WRITING: &str = "/api/v2/help-center/admin/articles/";
 const TRANSFERS: [&str; 2] = ["/api/v2/help-center/admin/import/", "/api/v2/help-center/admin/export/"];
 
 /// What waits for answers as long as they take, each with a limit of its own.
-const ANSWERS: &str = "/api/v2/help-center/assistant/";
+const ANSWERS: [&str; 2] = ["/api/v2/help-center/assistant/", "/api/v2/help-center/assistant/answers/{id}/"];
 
 /// Registers the table. An address is one resource: other methods than its own are answered with 405, and the address
 /// without its final slash leads to the one with it.
@@ -297,7 +338,7 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
         }
         if TRANSFERS.contains(&path) {
             config.service(resource.wrap(from_fn(boundary::transfer_deadline)));
-        } else if path.starts_with(ANSWERS) {
+        } else if ANSWERS.contains(&path) {
             config.service(resource);
         } else if path.starts_with(READING) && !path.starts_with(STAFF) {
             config.service(resource.wrap(from_fn(boundary::deadline)).wrap(from_fn(boundary::tagged)));

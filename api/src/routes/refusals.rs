@@ -9,7 +9,7 @@ use utoipa::{
 };
 
 use crate::{
-    caller::{Admin, Author, Editor, Operator, Reader},
+    caller::{Admin, Agent, Author, Editor, Operator, Reader},
     error::Problem,
 };
 
@@ -43,6 +43,12 @@ impl IntoResponses for Author {
 impl IntoResponses for Editor {
     fn responses() -> Refusals {
         refusals(&[NO_CREDENTIAL, (403, "The caller is no editor"), NO_DATABASE])
+    }
+}
+
+impl IntoResponses for Agent {
+    fn responses() -> Refusals {
+        refusals(&[NO_CREDENTIAL, (403, "The caller is no agent"), NO_DATABASE])
     }
 }
 

@@ -11,7 +11,7 @@ use super::{passage::Passage, store::Open};
 const VERSION: &str = "1";
 
 /// The key of an answer.
-pub(super) fn key(searched_for: &str, open: &Open, writer: &str, passages: &[Passage]) -> Vec<u8> {
+pub(super) fn key(searched_for: &str, open: &Open, writer: &str, memories: &[String], passages: &[Passage]) -> Vec<u8> {
     let mut roles = open.roles.as_slice().to_vec();
     roles.sort_unstable();
     let mut hash = Sha256::new();
@@ -26,6 +26,8 @@ pub(super) fn key(searched_for: &str, open: &Open, writer: &str, passages: &[Pas
     add(open.locale.as_deref().unwrap_or_default());
     add(&roles.len().to_string());
     roles.iter().for_each(|role| add(role));
+    add(&memories.len().to_string());
+    memories.iter().for_each(|memory| add(memory));
     for passage in passages {
         add(&passage.article_id.to_string());
         add(&passage.slug);

@@ -8,27 +8,38 @@
 //! - a worker that dies is replaced: the next attempt takes the word from it, and clients are told to start over;
 //! - Redis may lose everything: what is not heard is read from the row.
 //!
+//! What was said is kept: [`conversations`], how each answer came to be ([`replay`]), what people are to go on with
+//! ([`handovers`]), and what is remembered of people beyond a conversation ([`memory`]). [`person`] hands it out and erases it,
+//! [`retention`] forgets it in time.
+//!
 //! Text of articles, questions, pages and names is data here: nothing in it is followed.
 
 mod cache;
 mod claims;
+pub mod conversations;
 mod event;
 mod extractive;
 mod follow;
+pub mod handovers;
 mod html;
 mod jobs;
+pub mod memory;
 mod metrics;
 mod model;
 mod pack;
 mod passage;
+pub mod person;
 mod prompt;
 mod question;
 mod refusal;
 mod relevance;
+pub mod replay;
+pub mod retention;
 mod sentences;
 mod standalone;
 mod store;
 mod streams;
+mod transcript;
 mod voice;
 mod write;
 
@@ -40,10 +51,11 @@ pub use event::{Citation, Done, Event, Failure, FailureCode, Nearest, Outcome, R
 use extractive::SentenceVectors;
 pub use follow::{Following, PATIENCE, Relay};
 pub use html::html;
-pub use jobs::GenerateAnswer;
+pub use jobs::{ExpireMemories, GenerateAnswer, ReconcileAnswers, RememberConversation};
 pub use question::{Asked, Asker, MAX_QUESTION_CHARS, MAX_SESSION_CHARS, MIN_QUESTION_CHARS, Question, QuestionError};
 pub use store::Answer;
 pub use streams::{AnswerId, AnswerStreams, Said};
+pub use transcript::to_markdown;
 pub use write::Attempt;
 
 use crate::{
@@ -101,6 +113,7 @@ impl Assistant {
 pub async fn ask(tx: &mut TenantTx, asked: &Asked) -> Result<AnswerId, sqlx::Error> {
     let id = store::add(tx, asked).await?;
     queue::enqueue(tx, &GenerateAnswer { answer_id: id }).await?;
+    memory::schedule(tx, &asked.asker, &asked.session).await?;
     Ok(AnswerId { tenant: tx.tenant(), id })
 }
 

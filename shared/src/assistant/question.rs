@@ -72,6 +72,11 @@ impl Asker {
         }
     }
 
+    /// A person, by the host application's subject or the id of a local account.
+    pub fn person(subject: &str) -> Self {
+        Self(format!("person:{subject}"))
+    }
+
     /// Whether it is a person, of whom something may be remembered.
     pub fn is_person(&self) -> bool {
         self.0.starts_with("person:")

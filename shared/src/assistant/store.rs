@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     event::{Citation, Done, Event, FailureCode, Nearest, Outcome, Reason, Usage},
+    handovers,
     passage::Passage,
     question::{Asked, Asker},
 };
@@ -82,7 +83,7 @@ pub(super) async fn begin(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Open
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
         r#"update answers a set status = 'writing', started_at = clock_timestamp(), writer = gen_random_uuid(),
-                queue_ms = extract(milliseconds from clock_timestamp() - a.asked_at)
+                queue_ms = extract(epoch from clock_timestamp() - a.asked_at) * 1000
          from conversations c
          where a.tenant_id = $1 and a.id = $2 and a.status in ('queued', 'writing')
            and c.tenant_id = a.tenant_id and c.id = a.conversation_id
@@ -218,6 +219,9 @@ pub(super) async fn finish(
     }
     for outcome in outcomes {
         add_outcome(tx, answer, outcome).await?;
+    }
+    if done.outcome == Outcome::HandedOver {
+        handovers::open(tx, answer, done.reason).await?;
     }
     Ok(true)
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Assistant, cache,
     event::{Citation, Done, Event, FailureCode, Nearest, Outcome, Reason, Step, Usage},
-    extractive, metrics,
+    extractive, memory, metrics,
     pack::pack,
     passage::Passage,
     prompt::Context,
@@ -117,6 +117,8 @@ struct Work<'a> {
     turns: &'a [Turn],
     searched_for: &'a str,
     model: Option<&'a Model>,
+    /// What the asker said of themselves before; none where nobody reads it.
+    memories: &'a [String],
     found: &'a Found,
     /// As whoever writes the answer is to read them.
     passages: &'a [Passage],
@@ -157,6 +159,7 @@ impl Assistant {
         voice.say(vec![Event::Status { status: Step::Searching }]).await?;
 
         let (model, unavailable) = self.model(id.tenant).await;
+        let memories = if model.is_some() { self.memories(id.tenant, &open).await? } else { Vec::new() };
         let searched_for = self.searched_for(id, &open, &turns, model.as_ref()).await;
         let found = self.find(id.tenant, &open, &searched_for).await?;
         let relevance = relevance::relevance(&searched_for, &found);
@@ -176,11 +179,13 @@ impl Assistant {
             turns: &turns,
             searched_for: &searched_for,
             model: model.as_ref(),
+            memories: &memories,
             found: &found,
             passages: &passages,
             nearest: &nearest,
         };
-        let key = cache::key(&searched_for, &open, model.as_ref().map_or(EXTRACTIVE, Model::name), &passages);
+        let key =
+            cache::key(&searched_for, &open, model.as_ref().map_or(EXTRACTIVE, Model::name), &memories, &passages);
         let mut draft = if refusal::wants_a_person(&open.question) {
             refused(Outcome::HandedOver, Reason::CustomerRequest, Vec::new())
         } else if relevance < relevance::FLOOR || passages.is_empty() {
@@ -258,6 +263,13 @@ impl Assistant {
         }
     }
 
+    /// What is remembered of the asker that has to do with the question.
+    async fn memories(&self, tenant: TenantId, open: &Open) -> Result<Vec<String>, sqlx::Error> {
+        let mut tx = self.database.tenant(tenant).await?;
+        let memories = memory::relevant(&mut tx, &open.asker, &open.question).await?;
+        Ok(memories.into_iter().map(|memory| memory.body).collect())
+    }
+
     /// The question with what it leaves out because it was said before: by the model, where there is one and it says so in time.
     async fn searched_for(&self, id: AnswerId, open: &Open, turns: &[Turn], model: Option<&Model>) -> String {
         let by_rules = standalone(&open.question, turns, open.page.as_deref());
@@ -284,7 +296,7 @@ impl Assistant {
             return Ok(Draft { pieces: vec![text], citations, model, provider, is_cached: true, ..Draft::default() });
         }
         let Some(model) = work.model else { return Ok(self.compose(work, Draft::default()).await) };
-        let context = Context { open: work.open, turns: work.turns, memories: &[], passages: work.passages };
+        let context = Context { open: work.open, turns: work.turns, memories: work.memories, passages: work.passages };
         let generated = self.generate(model, work.id.id, &context, voice).await?;
         let prompt = Some(generated.prompt);
         let degraded = match generated.failed {

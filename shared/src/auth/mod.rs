@@ -65,6 +65,8 @@ pub enum Permission {
     Write,
     /// Decide what readers see.
     Edit,
+    /// Go on with conversations of the assistant, and see how its answers came to be.
+    Assist,
 }
 
 /// What a caller is.
@@ -115,11 +117,12 @@ impl Principal {
     }
 
     /// Whether they may do this: people by the roles of staff (`author`, `editor`, `admin`), of which each may do what those
-    /// before it may; machines with the scope `manage` may do all of it.
+    /// before it may, and `agent`, who may assist as editors may; machines with the scope `manage` may do all of it.
     pub fn may(&self, permission: Permission) -> bool {
         let roles: &[&str] = match permission {
             Permission::Write => &["author", "editor"],
             Permission::Edit => &["editor"],
+            Permission::Assist => &["agent", "editor"],
         };
         let is_staff = matches!(self.identity, Identity::Person { .. }) && roles.iter().any(|r| self.roles.contains(r));
         is_staff || self.is_admin()

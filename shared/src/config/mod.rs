@@ -249,7 +249,7 @@ impl SecretsConfig {
 /// What is remembered of readers, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct HistoryConfig {
-    /// `HISTORY_DAYS`: after how many days views of articles and searches are forgotten, at least 1. Default 400.
+    /// `HISTORY_DAYS`: after how many days views of articles, searches and conversations are forgotten, at least 1. Default 400.
     pub days: u16,
 }
 

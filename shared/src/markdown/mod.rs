@@ -70,6 +70,12 @@ pub fn render(content: &str, links: &dyn Fn(&str) -> LinkTarget) -> Rendered {
     })
 }
 
+/// A text as it is written in a document to be shown as it is, as part of a line.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    comrak::escape_commonmark_inline(text)
+}
+
 /// The words of a document on plain lines, for previews and descriptions.
 #[must_use]
 pub fn plain_text(content: &str) -> String {

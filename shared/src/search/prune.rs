@@ -1,7 +1,5 @@
 //! Forgetting what was read and searched for long ago.
 
-use serde_json::{Value, json};
-
 use crate::{
     db::{Database, TenantTx},
     tenancy::TenantId,
@@ -17,13 +15,6 @@ pub struct Pruned {
     pub views: u64,
     /// Searches, with what was opened of their results.
     pub searches: u64,
-}
-
-impl Pruned {
-    /// As the result of the job.
-    pub fn to_json(&self) -> Value {
-        json!({ "views": self.views, "searches": self.searches })
-    }
 }
 
 /// Deletes a tenant's views and searches that are more than so many days old, some at a time: a run after a crash finds what is

@@ -296,6 +296,10 @@ fn parameters(path: &str) -> &'static [&'static str] {
         }
         "/api/v2/help-center/contextual/" => &["url", "title", "limit"],
         "/api/v2/help-center/admin/searches/" => &["only", "limit", "cursor"],
+        "/api/v2/help-center/assistant/conversations/" => &["session_id", "limit", "cursor"],
+        "/api/v2/help-center/assistant/conversations/{session_id}/" => &["format"],
+        "/api/v2/help-center/admin/conversations/" => &["outcome", "reason", "helpful", "since", "limit", "cursor"],
+        "/api/v2/help-center/admin/handovers/" => &["status", "limit", "cursor"],
         "/api/v2/help-center/admin/jobs/" => &["state", "queue", "job", "limit", "cursor"],
         "/api/v2/help-center/admin/articles/" => {
             &["status", "category", "tag", "locale", "author", "source", "title", "review", "sort", "limit", "cursor"]
@@ -319,6 +323,13 @@ fn parameters(path: &str) -> &'static [&'static str] {
         "/sign-in/" => &["next"],
         "/api/v2/help-center/search/"
         | "/api/v2/help-center/search/{id}/clicks/"
+        | "/api/v2/help-center/assistant/handovers/"
+        | "/api/v2/help-center/assistant/memories/"
+        | "/api/v2/help-center/assistant/memories/{id}/"
+        | "/api/v2/help-center/admin/conversations/{id}/"
+        | "/api/v2/help-center/admin/answers/{id}/"
+        | "/api/v2/help-center/admin/handovers/{id}/"
+        | "/api/v2/help-center/admin/people/{subject}/assistant/"
         | "/api/v2/help-center/admin/synonyms/"
         | "/api/v2/help-center/admin/synonyms/{id}/"
         | "/api/v2/help-center/admin/search-pins/"
@@ -415,6 +426,8 @@ fn hostile_requests(endpoint: &Endpoint) -> Vec<Raw> {
         .replace("{id}", "page")
         .replace("{slug}", "page")
         .replace("{name}", "page")
+        .replace("{session_id}", "page")
+        .replace("{subject}", "page")
         .replace("{number}", "1")
         .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "x.css");
@@ -643,6 +656,8 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("ids", json!([])),
         ("helpful", json!(true)),
         ("kind", json!("OUTDATED")),
+        ("reason", json!("policy")),
+        ("answer_id", json!(null)),
         ("session_id", json!("a session of its own")),
         ("position", json!(1)),
         ("part", json!("all")),
@@ -1198,6 +1213,8 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
     let path = endpoint.path.strip_prefix("/api/v2/help-center/")?;
     Some(match (endpoint.method.as_str(), path) {
         ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/" | "admin/import/" | "admin/assets/") => return None,
+        (_, "assistant/handovers/") => json!({ "session_id": "page" }),
+        (_, "admin/handovers/{id}/") => json!({ "status": "closed" }),
         (_, "search/") => json!({ "query": "page" }),
         (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
         (_, "admin/reindex/") => json!({ "part": "all" }),
@@ -1230,6 +1247,8 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         .replace("{id}", "page")
         .replace("{slug}", "page")
         .replace("{name}", "page")
+        .replace("{session_id}", "page")
+        .replace("{subject}", "page")
         .replace("{number}", "1")
         .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "index.html");

@@ -1,20 +1,24 @@
 //! End-to-end tests: the real API, worker and import against a real PostgreSQL and Redis. Each file is about one promise.
 
 mod admin_api;
+mod asking;
 mod assets;
 mod assistant;
 mod auth;
 mod bad_input;
 mod contextual;
+mod conversations;
 mod dashboards;
 mod export;
 mod feedback;
+mod handovers;
 mod import;
 mod import_upload;
 mod jobs;
 mod lists;
 mod llm;
 mod logs;
+mod memory;
 mod models;
 mod openapi;
 mod processes;

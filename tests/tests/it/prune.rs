@@ -1,4 +1,4 @@
-//! What was read and searched for is forgotten after a time, and nothing else is.
+//! What was read, searched for and asked is forgotten after a time, and nothing else is.
 #![expect(clippy::unwrap_used, reason = "helpers fail the test that uses them")]
 
 use std::time::Duration;
@@ -92,7 +92,61 @@ async fn what_is_too_old_is_forgotten_once_and_counts_stay() {
             .fetch_one(&mut world.app.db.owner().await)
             .await
             .unwrap();
-    assert_eq!(result, serde_json::json!({ "views": 3, "searches": 4 }));
+    assert_eq!(result, serde_json::json!({ "views": 3, "searches": 4, "conversations": 0, "cached_answers": 0 }));
+}
+
+#[tokio::test]
+async fn conversations_are_forgotten_after_their_last_question_and_answers_are_given_again_for_a_week() {
+    let world = World::new(0).await;
+    world
+        .execute(
+            "insert into conversations (tenant_id, asker, session_id, started_at, last_asked_at)
+             select t.id, 'person:ada', n::text, now() - interval '900 days', now() - make_interval(days => n)
+             from tenants t, unnest(array[1, 6, 8, 399, 401, 500]) n;
+             insert into answers (tenant_id, conversation_id, question, roles, asked_at)
+             select tenant_id, id, 'Where?', '{}', last_asked_at from conversations;
+             insert into answer_cache (tenant_id, key, answer_id, kept_at)
+             select tenant_id, sha256(id::text::bytea), id, asked_at from answers;
+             insert into handovers (tenant_id, conversation_id, reason) select tenant_id, id, 'policy' from conversations",
+        )
+        .await;
+    for _ in 0..2 {
+        world.enqueue().await;
+        world.app.run_jobs().await;
+        for (table, kept) in [("conversations", 4), ("answers", 4), ("handovers", 4), ("answer_cache", 2)] {
+            assert_eq!(world.number(&format!("select count(*) from {table}")).await, kept, "{table}");
+        }
+    }
+    let results: Vec<serde_json::Value> =
+        sqlx::query_scalar("select result from finished_jobs where job = 'prune_history' order by id")
+            .fetch_all(&mut world.app.db.owner().await)
+            .await
+            .unwrap();
+    assert_eq!(results[0]["conversations"], 2);
+    assert_eq!((&results[1]["conversations"], &results[1]["cached_answers"]), (&0.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_forgets_conversations_is_followed_by_one_that_forgets_the_rest() {
+    let world = World::new(0).await;
+    world
+        .execute(
+            "insert into conversations (tenant_id, asker, session_id, last_asked_at)
+             select t.id, 'person:ada', n::text, now() - make_interval(days => case when n <= 1200 then 500 else 1 end)
+             from tenants t, generate_series(1, 1210) n;
+             create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$;
+             create trigger slow after delete on conversations for each statement execute function slow()",
+        )
+        .await;
+    let left = async || world.number("select count(*) from conversations").await;
+    world.enqueue().await;
+    let worker = Program::start(&world.app, "helpcenter-worker");
+    eventually("some are forgotten", async || (left().await < 1_210).then_some(())).await;
+    worker.kill();
+    assert!(left().await > 10, "killed in the middle");
+    world.execute("drop trigger slow on conversations").await;
+    world.app.run_jobs().await;
+    assert_eq!(left().await, 10);
 }
 
 #[tokio::test]

@@ -451,6 +451,21 @@ async fn filled_tenant(db: &TestDatabase, slug: &str) -> Tenant {
         "insert into search_clicks (tenant_id, search_id, article_id, position)
          select s.tenant_id, s.id, a.id, 1 from searches s join articles a on a.tenant_id = s.tenant_id and a.slug = 'two'
          where s.tenant_id = $1",
+        "insert into conversations (tenant_id, asker, session_id) values ($1, 'person:ada', 'monday')",
+        "insert into answers (tenant_id, conversation_id, question, roles)
+         select tenant_id, id, 'Where is the scanner?', '{}' from conversations where tenant_id = $1",
+        "insert into answer_passages (tenant_id, answer_id, marker, article_id, revision_id, first_ordinal, last_ordinal, slug, title,
+                                      heading_path, body, score)
+         select n.tenant_id, n.id, 1, a.id, a.published_revision_id, 0, 0, a.slug, 'Two', '{}', 'A page about scanners.', 0.5
+         from answers n join articles a on a.tenant_id = n.tenant_id and a.slug = 'two' where n.tenant_id = $1",
+        "insert into answer_outcomes (tenant_id, answer_id, outcome)
+         select tenant_id, id, 'refused' from answers where tenant_id = $1",
+        "insert into answer_cache (tenant_id, key, answer_id)
+         select tenant_id, sha256('question'), id from answers where tenant_id = $1",
+        "insert into handovers (tenant_id, conversation_id, reason)
+         select tenant_id, id, 'customer_request' from conversations where tenant_id = $1",
+        "insert into memories (tenant_id, asker, kind, key, body, confidence)
+         values ($1, 'person:ada', 'fact', sha256('scanner'), 'I use a scanner', 0.5)",
     ] {
         sqlx::query(change).bind(tenant.id.uuid()).execute(&mut db.owner().await).await.unwrap();
     }

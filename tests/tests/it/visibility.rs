@@ -492,6 +492,21 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
             probes
         }
         "/assets/{hash}/{name}" => vec![get(image_address(canary))],
+        // What is asked and answered, with a worker's help, is tested with the assistant.
+        "/api/v2/help-center/assistant/" | "/api/v2/help-center/assistant/answers/{id}/" => vec![],
+        // Of the caller alone, who has asked nothing: what somebody else asked is tested with conversations.
+        "/api/v2/help-center/assistant/conversations/"
+        | "/api/v2/help-center/assistant/memories/"
+        | "/api/v2/help-center/assistant/conversations/{session_id}/"
+        | "/api/v2/help-center/assistant/memories/{id}/" => {
+            let path = path.replace("{session_id}", &format!("{canary}-conversation")).replace("{id}", &id.to_string());
+            let delete = Probe { method: Method::DELETE, path: path.clone(), body: None, same_as_missing: true };
+            vec![get(path), delete]
+        }
+        "/api/v2/help-center/assistant/handovers/" => {
+            let body = Some(json!({ "session_id": format!("{canary}-conversation"), "answer_id": id }));
+            vec![Probe { method: Method::POST, path: path.to_owned(), body, same_as_missing: true }]
+        }
         // It leaves words and shows nothing.
         "/api/v2/help-center/suggestions/" => vec![],
         // Bookmarks: set by the probes above, which come first in the table.
@@ -518,6 +533,7 @@ fn shows(path: &str, article: &Article) -> bool {
     match path {
         "/api/v2/help-center/categories/" => article.category == article.canary,
         "/api/v2/help-center/suggestions/" => false,
+        path if path.starts_with("/api/v2/help-center/assistant/") => false,
         path => !["/view/", "/vote/", "/reports/", "/bookmark/", "/clicks/"].iter().any(|end| path.ends_with(end)),
     }
 }
