@@ -29,9 +29,9 @@ const SCORE_GAPS: [f64; MOST_ARTICLES] = [0.0, 0.3, 0.15];
 /// How many quotes each article gets where one, two or three are quoted; a list is one quote.
 const QUOTAS: [&[usize]; MOST_ARTICLES] = [&[4], &[3, 2], &[2, 2, 1]];
 /// How many sentences of each article are compared by meaning.
-const COMPARED: [&[usize]; MOST_ARTICLES] = [&[12], &[7, 5], &[5, 4, 3]];
+const COMPARED: [&[usize]; MOST_ARTICLES] = [&[9], &[5, 4], &[4, 3, 2]];
 /// Longest text that is compared, in characters: more says little more and takes longer.
-const LONGEST_COMPARED: usize = 300;
+const LONGEST_COMPARED: usize = 240;
 /// How much worse than the best sentence of its article another may be.
 const SENTENCE_GAP: f64 = 0.15;
 /// What it counts that a sentence has all words of the question, beside its cosine similarity.
