@@ -21,6 +21,7 @@ use shared::{auth::jwt, clock::Clock};
 use tests::{
     JWT_SECRET, fixture,
     processes::{Program, free_port},
+    scripted_llm::{MODEL, Reply, ScriptedLlm},
 };
 
 use self::{
@@ -168,7 +169,10 @@ async fn every_panel_has_data_from_programs_under_a_small_load() {
     let leading = "select count(*) from scheduler_leader where leads_until > now()";
     eventually("a scheduler leads", async || (test.count(leading).await == 1).then_some(())).await;
     let waiting = Program::start(&test.app, SCHEDULER).ready().await;
-    let worker = Program::start(&test.app, WORKER);
+    let llm = ScriptedLlm::start([Reply::text("It is long. [1]")]).await;
+    let llm_url = llm.base_url();
+    let variables = [("LLM_PROVIDER", "openai"), ("LLM_BASE_URL", llm_url.as_str()), ("LLM_MODEL", MODEL)];
+    let worker = Program::start_with(&test.app, WORKER, &variables);
     let partial = Program::start_with(&test.app, WORKER, &[("WORKER_QUEUES", "maintenance")]).ready().await;
     let (api, worker) = (api.ready().await, worker.ready().await);
 
@@ -257,7 +261,7 @@ async fn ask_questions(address: &str) {
         let request = client.post(&search).bearer_auth(&token).json(&json!({ "query": query }));
         assert_eq!(request.send().await.unwrap().status(), status, "{query}");
     }
-    for query in ["What is two?", "Which planet is the largest?"] {
+    for query in ["a long one", "Which planet is the largest in our solar system?"] {
         let request = client.post(format!("{address}/api/v2/help-center/assistant/")).bearer_auth(&token);
         assert_eq!(request.json(&json!({ "query": query })).send().await.unwrap().status(), StatusCode::OK, "{query}");
     }
