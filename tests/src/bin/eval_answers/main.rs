@@ -13,7 +13,6 @@
 //!
 //! For choosing the relevance floor: `--evidence FILE` writes what was measured of every question, as JSON lines, and
 //! `--database NAME` keeps the database, so that the next run need not embed everything again.
-#![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 mod ask;
 mod off_topic;
