@@ -336,7 +336,8 @@ async fn agents_editors_and_admins_reach_the_conversations_and_nobody_else() {
                 "{roles:?}: {path}: {status}"
             );
         }
-        let (status, _) = tests::json(world.app.request(method, &format!("{ADMIN}{path}"))).await;
+        let request = world.app.request(method, &format!("{ADMIN}{path}")).json(&json!({ "status": "closed" }));
+        let (status, _) = tests::json(request).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
     }
     for path in ["articles/", "synonyms/"] {
