@@ -1,5 +1,4 @@
 //! What was asked stays with whoever asked: they read it again, keep it and erase it, and nobody else sees it but staff.
-#![expect(clippy::unwrap_used, reason = "helpers fail the test that uses them")]
 
 use reqwest::{Method, StatusCode, header::HOST};
 use serde_json::{Value, json};
