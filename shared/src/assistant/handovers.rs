@@ -56,14 +56,14 @@ pub async fn request(
 ) -> Result<Option<Handover>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let after = sqlx::query!(
-        r#"select a.conversation_id, a.id,
+        "select a.conversation_id, a.id,
                   coalesce(a.reason, (select r.reason from answers r
                                       where r.tenant_id = a.tenant_id and r.conversation_id = a.conversation_id
                                         and r.reason is not null
                                       order by r.asked_at desc, r.id desc limit 1)) as refused_for
            from answers a join conversations c on c.tenant_id = a.tenant_id and c.id = a.conversation_id
            where a.tenant_id = $1 and c.asker = $2 and c.session_id = $3 and ($4::uuid is null or a.id = $4)
-           order by a.asked_at desc, a.id desc limit 1"#,
+           order by a.asked_at desc, a.id desc limit 1",
         tenant,
         asker.as_str(),
         session,
@@ -157,13 +157,13 @@ async fn find(
     let (before_at, before_id) = before.unzip();
     sqlx::query_as!(
         Handover,
-        r#"select h.id, h.conversation_id, c.asker, h.answer_id, h.reason, h.note, h.requested_at, h.closed_at, h.closed_by,
+        "select h.id, h.conversation_id, c.asker, h.answer_id, h.reason, h.note, h.requested_at, h.closed_at, h.closed_by,
                   (select a.question from answers a where a.tenant_id = h.tenant_id and a.conversation_id = h.conversation_id
                    order by a.asked_at desc, a.id desc limit 1) as last_question
            from handovers h join conversations c on c.tenant_id = h.tenant_id and c.id = h.conversation_id
            where h.tenant_id = $1 and ($2::uuid is null or h.id = $2) and ($3::bool is null or (h.closed_at is null) = $3)
              and ($4::timestamptz is null or (h.requested_at, h.id) < ($4, $5::uuid)) and ($7::text is null or c.asker = $7)
-           order by h.requested_at desc, h.id desc limit $6"#,
+           order by h.requested_at desc, h.id desc limit $6",
         tenant,
         id,
         is_open,

@@ -171,13 +171,13 @@ pub async fn answers(tx: &mut TenantTx, outcome: Option<&str>, limit: i64) -> Re
 pub async fn replay(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Replay>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        r#"select a.id, a.conversation_id, c.asker, a.roles, a.locale, a.page_url, a.question, a.status, a.searched_for, a.relevance,
+        "select a.id, a.conversation_id, c.asker, a.roles, a.locale, a.page_url, a.question, a.status, a.searched_for, a.relevance,
                   a.prompt, a.answer, a.citations, a.nearest, a.outcome, a.reason, a.provider, a.model, a.degraded, a.is_cached,
                   a.withheld_claims, a.input_tokens, a.output_tokens, a.usd::float8 as usd, a.asked_at, a.started_at,
                   a.finished_at, a.queue_ms, a.retrieval_ms, a.first_chunk_ms, a.writing_ms, a.is_helpful, a.comment,
                   (extract(epoch from a.finished_at - a.asked_at) * 1000)::bigint as total_ms
            from answers a join conversations c on c.tenant_id = a.tenant_id and c.id = a.conversation_id
-           where a.tenant_id = $1 and a.id = $2"#,
+           where a.tenant_id = $1 and a.id = $2",
         tenant,
         answer
     )

@@ -1,5 +1,5 @@
 //! What the tests of conversations share: a help center with a worker, people who ask, and conversations of long ago.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers fail the test that uses them")]
+#![expect(clippy::unwrap_used, reason = "helpers fail the test that uses them")]
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};

@@ -137,8 +137,9 @@ pub async fn remember(database: &Database, tenant: TenantId, job: &RememberConve
         return Ok(0);
     }
     let mut found: Vec<NewMemory> = Vec::new();
-    for (question, asked_at) in store::new_questions(&mut tx, &conversation).await? {
-        found.extend(statements::statements(&question, asked_at));
+    let questions = store::new_questions(&mut tx, &conversation).await?;
+    for (question, asked_at) in &questions {
+        found.extend(statements::statements(question, *asked_at));
     }
     let asked = store::asked(&mut tx, &conversation.asker).await?;
     found.extend(recurring::issues(&asked, |asked| {
@@ -149,7 +150,7 @@ pub async fn remember(database: &Database, tenant: TenantId, job: &RememberConve
         store::keep(&mut tx, &conversation, memory).await?;
     }
     store::drop_surplus(&mut tx, &conversation.asker).await?;
-    store::end(&mut tx, &conversation).await?;
+    store::end(&mut tx, &conversation, questions.last().map(|(_, asked_at)| *asked_at)).await?;
     tx.commit().await?;
     Ok(found.len())
 }

@@ -20,7 +20,6 @@ const LOST_AFTER_SECONDS: f64 = 3_600.0;
 pub(super) struct Conversation {
     pub(super) id: Uuid,
     pub(super) asker: Asker,
-    last_asked_at: DateTime<Utc>,
     /// Questions up to then were gone through before.
     pub(super) remembered_until: Option<DateTime<Utc>>,
     /// When it will have been quiet for long enough. `None`: it has.
@@ -65,7 +64,6 @@ pub(super) async fn begin(tx: &mut TenantTx, job: &RememberConversation) -> Resu
     Ok(row.map(|row| Conversation {
         id: job.conversation_id,
         asker: Asker::from_row(row.asker),
-        last_asked_at: row.last_asked_at,
         remembered_until: row.remembered_until,
         goes_on_until: Some(row.last_asked_at + QUIET).filter(|until| *until > row.now),
     }))
@@ -89,14 +87,18 @@ pub(super) async fn postpone(
     Ok(RememberConversation { conversation_id: conversation, due_at })
 }
 
-/// Notes that the conversation was gone through.
-pub(super) async fn end(tx: &mut TenantTx, conversation: &Conversation) -> Result<(), sqlx::Error> {
+/// Notes that the conversation was gone through, up to the last of its questions that were. `None`: there were no new ones.
+pub(super) async fn end(
+    tx: &mut TenantTx,
+    conversation: &Conversation,
+    last: Option<DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query!(
         "update conversations set remember_at = null, remembered_until = $3 where tenant_id = $1 and id = $2",
         tenant,
         conversation.id,
-        conversation.last_asked_at
+        last.or(conversation.remembered_until)
     )
     .execute(tx.connection())
     .await?;
