@@ -1,24 +1,29 @@
 //! The HTTP edge: extract, call one domain function, map to a response.
 //!
-//! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; [`error`] the one error type and its codes.
+//! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; `chat` what is said over sockets; [`error`] the one
+//! error type and its codes.
 
+mod address;
 mod answering;
 pub mod boundary;
 pub mod caller;
+mod chat;
 pub mod error;
+mod limits;
 pub mod openapi;
 pub mod pages;
 pub mod routes;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{any::Any, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, rt::net::TcpStream, web};
 use shared::{
     assistant::{AnswerStreams, Relay},
     auth::Authenticator,
     clock::Clock,
     config::{ApiConfig, AuthConfig},
     db::Database,
+    rate_limit::RateLimiter,
     search::Search,
     telemetry::health::Health,
 };
@@ -55,6 +60,10 @@ pub struct Services {
     pub watchers: Arc<Semaphore>,
     /// What passes answers on to those who wait for them.
     pub relay: Relay,
+    /// Counts what people may do only so often.
+    pub limiter: RateLimiter,
+    /// A place for each socket of this process.
+    pub sockets: Arc<Semaphore>,
     /// Cancelled when the process stops: streams end then.
     pub stopping: CancellationToken,
 }
@@ -67,6 +76,7 @@ impl Services {
         database: Database,
         search: Search,
         streams: AnswerStreams,
+        limiter: RateLimiter,
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let authenticator = Authenticator::new(auth, database.clone(), clock.clone())?;
@@ -77,6 +87,8 @@ impl Services {
         });
         Ok(Self {
             search,
+            limiter,
+            sockets: Arc::new(Semaphore::new(usize::try_from(config.chat.sockets)?)),
             relay: Relay::new(streams, database.clone()),
             database,
             authenticator,
@@ -95,6 +107,7 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
     boundary::prepare_metrics();
     let shutdown_seconds = services.config.shutdown_timeout.as_secs();
     actix_web::rt::spawn(services.relay.clone().listen(services.stopping.clone()));
+    let silence = chat::silence_after(services.config.chat.heartbeat);
     let services = web::Data::new(services);
     let server = HttpServer::new(move || {
         App::new()
@@ -106,8 +119,19 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
             .wrap(TracingLogger::<boundary::RequestSpan>::new())
     })
     .client_request_timeout(Duration::from_secs(10))
+    .on_connect(move |connection, _| give_up_after(silence, connection))
     .shutdown_timeout(shutdown_seconds)
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// Has the system close a connection whose other end takes nothing any more. Otherwise who opens many, asks for much and reads nothing
+/// would hold them for as long as they like.
+fn give_up_after(silence: Duration, connection: &dyn Any) {
+    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, milliseconds) {
+        tracing::debug!(%error, "api.no_user_timeout");
+    }
 }

@@ -12,6 +12,7 @@ use shared::{
     },
     db::Database,
     embedding::{self, Embedder, Role},
+    rate_limit::RateLimiter,
     search::Search,
     telemetry::{self, health, shutdown},
 };
@@ -26,7 +27,9 @@ async fn main() -> anyhow::Result<()> {
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
-    let streams = AnswerStreams::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
+    let queues = QueueConfig::from_env()?;
+    let streams = AnswerStreams::open(&queues).context("REDIS_URL cannot be used")?;
+    let limiter = RateLimiter::open(&queues).context("REDIS_URL cannot be used")?;
     let models = EmbeddingConfig::from_env()?;
     let current = available(&models.current, Role::Current);
     let previous = models.previous.as_ref().and_then(|model| available(model, Role::Previous));
@@ -42,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), search, streams, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, streams, limiter, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

@@ -94,7 +94,10 @@ use crate::{
         described::suggestions,
         described::settle_suggestion,
         described::ask,
-        described::answer
+        described::answer,
+        described::cancel_answer,
+        described::rate_answer,
+        described::chat_token
     ),
     components(schemas(
         routes::SearchBody,
@@ -180,6 +183,8 @@ use crate::{
         routes::AuditPage,
         routes::AuditEntry,
         routes::AskBody,
+        routes::AnswerFeedbackBody,
+        routes::ChatTokenLine,
         answering::AnswerMessage,
         answering::AnswerEvent,
         answering::AnswerBody,

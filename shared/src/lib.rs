@@ -9,8 +9,8 @@
 //! | [`assistant`] | questions, answers that cite, what is remembered of people |
 //!
 //! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`auth`] (callers),
-//! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
-//! [`telemetry`].
+//! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`rate_limit`], [`markdown`], [`pagination`], [`config`],
+//! [`clock`], [`telemetry`].
 //!
 //! This crate knows nothing of HTTP servers; only [`queue`] knows apalis.
 
@@ -26,6 +26,7 @@ pub mod knowledge;
 pub mod markdown;
 pub mod pagination;
 pub mod queue;
+pub mod rate_limit;
 mod redis_connection;
 mod remote;
 pub mod reranker;

@@ -30,12 +30,13 @@ use shared::{
     },
     clock::Clock,
     config::{
-        ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig, RerankerConfig,
-        WorkerConfig,
+        ApiConfig, AuthConfig, ChatConfig, DatabaseConfig, HistoryConfig, OwnerDatabaseConfig, QueueConfig,
+        RerankerConfig, WorkerConfig,
     },
     db::{self, Database},
     embedding::{self, Embedder, Embedders, Role},
     queue::{self, QueueStore, worker::Worker},
+    rate_limit::RateLimiter,
     reranker::Reranker,
     search::Search,
     tenancy::{self, NewTenant, Tenant},
@@ -211,6 +212,12 @@ pub struct Settings {
     pub reranker: Option<RerankerConfig>,
     /// The only issuer and audience accepted.
     pub issuer_and_audience: Option<(String, String)>,
+    /// The assistant's limits; as good as none unless a test is about them.
+    pub chat: ChatConfig,
+    /// Whether the API reaches Redis through a proxy.
+    pub with_redis_proxy: bool,
+    /// Origins of host applications.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Settings {
@@ -223,6 +230,15 @@ impl Default for Settings {
             jwks_url: None,
             reranker: None,
             issuer_and_audience: None,
+            chat: ChatConfig {
+                questions_per_minute: 100_000,
+                questions_burst: 10_000,
+                questions_per_day: 100_000,
+                tenant_questions_per_minute: 100_000,
+                ..ChatConfig::default()
+            },
+            with_redis_proxy: false,
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -233,6 +249,10 @@ pub struct TestApp {
     pub db: TestDatabase,
     /// What stands between the API and PostgreSQL, where [`Settings::with_proxy`] says so.
     pub postgres: Option<Proxy>,
+    /// What stands between the API and Redis, where [`Settings::with_redis_proxy`] says so.
+    pub redis: Option<Proxy>,
+    /// Cancelled, it stops the API's streams and sockets.
+    pub stopping: CancellationToken,
     /// Its queues.
     pub store: QueueStore,
     /// How its queues are configured.
@@ -278,6 +298,9 @@ impl TestApp {
             transfer_timeout: Duration::from_secs(60),
             import_max_bytes: 8 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(1),
+            allowed_origins: settings.allowed_origins,
+            trusted_proxies: Vec::new(),
+            chat: settings.chat,
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();
         let auth = AuthConfig {
@@ -303,9 +326,14 @@ impl TestApp {
             Some(reranker) => search.reranked_by(Reranker::new(reranker).unwrap()),
             None => search,
         };
-        let services =
-            Services::new(config, &auth, database, search, AnswerStreams::open(&queue_config).unwrap(), clock.clone())
-                .unwrap();
+        let redis = if settings.with_redis_proxy { Some(Proxy::before(&queue_config.redis_url).await) } else { None };
+        let queues = match &redis {
+            None => queue_config.clone(),
+            Some(proxy) => QueueConfig { redis_url: proxy.url(&queue_config.redis_url), ..queue_config.clone() },
+        };
+        let (streams, limiter) = (AnswerStreams::open(&queues).unwrap(), RateLimiter::open(&queues).unwrap());
+        let services = Services::new(config, &auth, database, search, streams, limiter, clock.clone()).unwrap();
+        let stopping = services.stopping.clone();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -321,7 +349,18 @@ impl TestApp {
             .timeout(Duration::from_secs(60))
             .build()
             .unwrap();
-        Self { db, postgres, store, queue_config, url: format!("http://{address}"), clock, client, server }
+        Self {
+            db,
+            postgres,
+            redis,
+            stopping,
+            store,
+            queue_config,
+            url: format!("http://{address}"),
+            clock,
+            client,
+            server,
+        }
     }
 
     /// What keys the hashes of this help center.

@@ -15,7 +15,7 @@ use crate::queue::support::Running;
 
 const ASK: &str = "/api/v2/help-center/assistant/";
 
-fn library() -> Folder {
+pub(crate) fn library() -> Folder {
     Folder::of(&[
         (
             "account/password.md",
@@ -43,7 +43,7 @@ fn library() -> Folder {
 }
 
 /// A help center with a worker that runs all the time.
-async fn start() -> (TestApp, String, Running) {
+pub(crate) async fn start() -> (TestApp, String, Running) {
     let app = TestApp::start().await;
     let tenant = app.db.tenant("library").await.id;
     fixture::import(&app.db, tenant, &library()).await;

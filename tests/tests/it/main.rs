@@ -5,6 +5,7 @@ mod assets;
 mod assistant;
 mod auth;
 mod bad_input;
+mod chat;
 mod contextual;
 mod dashboards;
 mod export;
