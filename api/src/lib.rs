@@ -39,6 +39,9 @@ pub const MAX_ARTICLE_BODY_BYTES: usize = 2 * 1024 * 1024;
 /// How many jobs may be watched at once: each costs two small queries a second.
 const MAX_WATCHERS: usize = 200;
 
+/// How long the other end of a connection may take nothing of what it is sent, in ms.
+const TAKES_NOTHING_FOR: u32 = 120_000;
+
 /// What handlers work with.
 #[derive(Clone)]
 pub struct Services {
@@ -107,7 +110,6 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
     boundary::prepare_metrics();
     let shutdown_seconds = services.config.shutdown_timeout.as_secs();
     actix_web::rt::spawn(services.relay.clone().listen(services.stopping.clone()));
-    let silence = chat::silence_after(services.config.chat.heartbeat);
     let services = web::Data::new(services);
     let server = HttpServer::new(move || {
         App::new()
@@ -119,7 +121,7 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
             .wrap(TracingLogger::<boundary::RequestSpan>::new())
     })
     .client_request_timeout(Duration::from_secs(10))
-    .on_connect(move |connection, _| give_up_after(silence, connection))
+    .on_connect(|connection, _| limit_patience(connection))
     .shutdown_timeout(shutdown_seconds)
     .listen(listener)?
     .run();
@@ -128,10 +130,9 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
 
 /// Has the system close a connection whose other end takes nothing any more. Otherwise who opens many, asks for much and reads nothing
 /// would hold them for as long as they like.
-fn give_up_after(silence: Duration, connection: &dyn Any) {
+fn limit_patience(connection: &dyn Any) {
     let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
-    let milliseconds = u32::try_from(silence.as_millis()).unwrap_or(u32::MAX);
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, milliseconds) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, TAKES_NOTHING_FOR) {
         tracing::debug!(%error, "api.no_user_timeout");
     }
 }

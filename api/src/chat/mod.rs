@@ -22,6 +22,7 @@ use futures::{FutureExt as _, Sink as _, StreamExt as _, future::LocalBoxFuture,
 use serde::Serialize;
 use shared::{assistant::Asker, auth::Principal, rate_limit::Places};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use self::{
@@ -259,7 +260,8 @@ impl Socket {
         };
         metrics::message(request.kind());
         // On the heap, for as long as it takes: most sockets say nothing most of the time.
-        match self.obey(request).boxed_local().await? {
+        let span = tracing::info_span!("chat.message", r#type = request.kind(), otel.kind = "server");
+        match self.obey(request).instrument(span).boxed_local().await? {
             Ok(()) => Ok(()),
             Err(refusal) => {
                 Refused::Other.count();
@@ -333,7 +335,7 @@ async fn handed_over(
 }
 
 /// After how long without a sign of life a socket is given up: two pings were not answered.
-pub(crate) fn silence_after(heartbeat: Duration) -> Duration {
+fn silence_after(heartbeat: Duration) -> Duration {
     heartbeat * 9 / 4
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct ChatTokenLine {
 )]
 pub(crate) async fn token(
     services: Data<Services>,
-    Reader(_): Reader,
+    Reader(_caller): Reader,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let cookie = request.cookie(SESSION_COOKIE).filter(|_| !request.headers().contains_key(header::AUTHORIZATION));

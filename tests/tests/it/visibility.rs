@@ -224,7 +224,7 @@ struct World {
     app: TestApp,
     tenants: BTreeMap<&'static str, BTreeMap<&'static str, Article>>,
     callers: Vec<Caller>,
-    /// Answers questions.
+    #[expect(dead_code, reason = "answers questions for as long as the world lasts")]
     worker: Option<Running>,
 }
 

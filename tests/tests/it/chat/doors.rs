@@ -203,7 +203,6 @@ async fn a_socket_is_closed_when_its_credential_is_not_good_any_more() {
 async fn a_question_is_not_asked_with_a_credential_that_is_not_good_any_more() {
     // The usual heartbeat: nothing but the question makes it look.
     let (app, worker) = start_with(Settings::default()).await;
-    let (cookie, _) = signed_in(&app).await;
     for message in [json!({ "query": "How do I reset my password?" }), json!({ "type": "cancel" })] {
         let token = app.token("library", &[]);
         let mut guest = Client::open(&app, "s-1", &token).await;
@@ -211,7 +210,6 @@ async fn a_question_is_not_asked_with_a_credential_that_is_not_good_any_more() {
         guest.say(message).await;
         assert_eq!(guest.closed().await, 4001);
     }
-    drop(cookie);
     let kept: i64 =
         sqlx::query_scalar("select count(*) from answers").fetch_one(&mut app.db.owner().await).await.unwrap();
     assert_eq!(kept, 0);

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use futures::SinkExt as _;
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use serde_json::json;
-use shared::rate_limit::{Limit, Pace, Places, RateLimiter};
+use shared::{
+    rate_limit::{Limit, Pace, Places, RateLimiter},
+    tenancy::TenantId,
+};
 use tests::Settings;
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -192,7 +195,7 @@ async fn a_limit_is_kept_evenly_and_one_that_has_none_left_takes_none_of_the_oth
     let limiter = RateLimiter::open(&app.queue_config).unwrap();
     let limit = |name, subject: &str, pace| Limit { name, subject: subject.to_owned(), pace };
     let minute = |most, burst| Pace::Minute { most, burst };
-    let take = async |tenant, limits: &[Limit]| limiter.take(tenant, limits).await.unwrap();
+    let take = async |tenant: TenantId, limits: &[Limit]| limiter.take(tenant, limits).await.unwrap();
     let fast = limit("fast", "a", minute(120, 2)); // one each half second
     assert!(take(tenant, std::slice::from_ref(&fast)).await.is_ok());
     assert!(take(tenant, std::slice::from_ref(&fast)).await.is_ok());

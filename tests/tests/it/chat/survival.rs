@@ -24,12 +24,7 @@ async fn whoever_comes_back_after_a_cut_misses_nothing() {
         drop(client); // without a word
         client = Client::open(&app, "s-1", &token).await;
         client.say(json!({ "type": "resume", "answer_id": id, "after": heard })).await;
-        if heard == whole.len() {
-            // There is nothing more; what is asked next is answered as ever.
-            client.ask("How do I reset my password?").await;
-            client.rest().await;
-            break;
-        }
+        // After the last message it is told once more, from its beginning.
         let rest = client.rest().await;
         check_order(&rest, heard as u64);
         let told = [&whole[..heard], &rest[..]].concat();
