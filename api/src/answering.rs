@@ -2,7 +2,9 @@
 
 use actix_web::web::Bytes;
 use serde::Serialize;
-use shared::assistant::{self, Citation, Done, Event, Failure, Following, Nearest, Outcome, Reason, Step, Usage};
+use shared::assistant::{
+    self, Citation, Done, Event, Failure, FailureCode, Following, Nearest, Outcome, Reason, Said, Step, Usage,
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -53,6 +55,13 @@ pub(crate) enum AnswerEvent {
         /// Whether asking again may help.
         retryable: bool,
     },
+}
+
+impl AnswerEvent {
+    /// Whether nothing follows.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Error { .. })
+    }
 }
 
 /// How an answer ended.
@@ -188,17 +197,58 @@ impl Told {
 pub(crate) struct Messages {
     following: Following,
     told: Told,
+    /// Heard, and not told yet.
+    heard: Option<Said>,
+    /// Whether the beginning was told before, to another connection.
+    lacks_beginning: bool,
 }
 
 impl Messages {
     pub(crate) fn new(following: Following) -> Self {
-        Self { following, told: Told::default() }
+        Self { following, told: Told::default(), heard: None, lacks_beginning: false }
     }
 
-    /// The next message; none after the last.
+    /// The messages of a following that began after so many.
+    pub(crate) fn resumed(following: Following, after: u64) -> Self {
+        Self { lacks_beginning: after > 0, ..Self::new(following) }
+    }
+
+    /// Which answer.
+    pub(crate) fn answer(&self) -> Uuid {
+        self.following.answer().id
+    }
+
+    /// The next message; none after the last. Whoever stops waiting may wait again.
     pub(crate) async fn next(&mut self) -> Option<AnswerMessage> {
-        let said = self.following.next().await?;
-        let answer_id = self.following.answer().id;
+        if self.heard.is_none() {
+            self.heard = Some(self.following.next().await?);
+        }
+        let answer_id = self.answer();
+        let said = match self.heard.as_ref()? {
+            Said { seq, event: Event::Done(_) } if self.lacks_beginning => {
+                // The last message has the whole text. Without it, whoever follows asks for the last message again.
+                let before = seq.saturating_sub(1);
+                let whole = self.following.whole().await;
+                self.told = Told::default();
+                self.lacks_beginning = false;
+                match whole {
+                    Some(events) => {
+                        for event in events.into_iter().filter(|event| !event.is_last()) {
+                            self.told.tell(event);
+                        }
+                        self.heard.take()?
+                    }
+                    None => {
+                        self.heard = None;
+                        Said { seq: before, event: FailureCode::Unavailable.event() }
+                    }
+                }
+            }
+            _ => self.heard.take()?,
+        };
+        if said.event == Event::Restart {
+            self.lacks_beginning = false;
+        }
         Some(AnswerMessage { seq: said.seq, answer_id, said: self.told.tell(said.event) })
     }
 }

@@ -28,9 +28,9 @@ use tracing::{Span, field::Empty};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 use crate::{
-    Services,
+    Services, chat,
     error::{ApiError, Code},
-    pages, routes,
+    limits, pages, routes,
 };
 
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -48,6 +48,8 @@ static DURATION: LazyLock<HistogramVec> = LazyLock::new(|| {
 /// Makes the counters of every route exist at 0, for its success and for our errors: a counter that appears with its first
 /// event has no rate, and the first error must raise an alert.
 pub(crate) fn prepare_metrics() {
+    chat::prepare_metrics();
+    limits::prepare_metrics();
     for endpoint in routes::table() {
         let method = method_label(&endpoint.method);
         for code in [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR, StatusCode::SERVICE_UNAVAILABLE] {
@@ -116,7 +118,7 @@ pub async fn boundary(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let request_id = request_id(&request);
-    let is_api = request.path().starts_with("/api/") || request.path().starts_with("/health/");
+    let is_api = ["/api/", "/ws/", "/health/"].iter().any(|part| request.path().starts_with(part));
     let is_https = request.app_data::<Data<Services>>().is_some_and(|s| s.config.public_url.starts_with("https://"));
     let mut response = next.call(request).await?.map_into_boxed_body();
     if response.response().error().is_some() {

@@ -98,19 +98,7 @@ with_right!(
 pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>, ApiError> {
     let services = services(request)?;
     if let Some(authorization) = request.headers().get(header::AUTHORIZATION) {
-        let credential = authorization
-            .to_str()
-            .ok()
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, credential)| credential.trim())
-            .filter(|credential| !credential.is_empty() && credential.len() <= 8192);
-        let credential = credential.ok_or_else(|| {
-            ApiError::new(
-                Code::CredentialInvalid,
-                "The `Authorization` header must read `Bearer`, a space and the token or API key.",
-            )
-        })?;
+        let credential = bearer_of(authorization)?;
         return Ok(Some(services.authenticator.bearer(credential).await?));
     }
     if let Some(cookie) = request.cookie(SESSION_COOKIE) {
@@ -123,6 +111,23 @@ pub(crate) async fn identify(request: &HttpRequest) -> Result<Option<Principal>,
     }
     let tenant = tenant_of_host(request).await?;
     Ok(tenant.filter(|tenant| tenant.is_public).map(|tenant| Principal::anonymous(tenant.id)))
+}
+
+/// The credential in the header `Authorization`.
+pub(crate) fn bearer_of(authorization: &header::HeaderValue) -> Result<&str, ApiError> {
+    authorization
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, credential)| credential.trim())
+        .filter(|credential| !credential.is_empty() && credential.len() <= 8192)
+        .ok_or_else(|| {
+            ApiError::new(
+                Code::CredentialInvalid,
+                "The `Authorization` header must read `Bearer`, a space and the token or API key.",
+            )
+        })
 }
 
 /// The tenant whose pages this host name shows, or the default one.

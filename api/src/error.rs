@@ -35,6 +35,8 @@ pub enum Code {
     PermissionRequired,
     /// 403: the form did not come from our page, or is too old.
     FormRefused,
+    /// 403: pages of this origin may not ask this.
+    OriginRefused,
     /// 404: there is nothing here that the caller may see.
     NotFound,
     /// 405: the address exists, for other methods.
@@ -45,12 +47,16 @@ pub enum Code {
     AlreadyTaken,
     /// 409: not as things stand.
     NotPossible,
+    /// 426: this address speaks WebSocket.
+    UpgradeRequired,
     /// 428: the request must say which version it is for.
     VersionRequired,
     /// 413: the body is too large.
     PayloadTooLarge,
     /// 415: the body is of a type that is not read here.
     UnsupportedMediaType,
+    /// 429: too many, too fast; `Retry-After` says when to come back.
+    RateLimited,
     /// 500: our fault; the cause is in the log under the request id.
     InternalError,
     /// 503: a part that this needs is away; trying again later helps.
@@ -65,13 +71,15 @@ impl Code {
             Self::AuthenticationRequired | Self::CredentialExpired | Self::CredentialInvalid => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::PermissionRequired | Self::FormRefused => StatusCode::FORBIDDEN,
+            Self::PermissionRequired | Self::FormRefused | Self::OriginRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::VersionConflict | Self::AlreadyTaken | Self::NotPossible => StatusCode::CONFLICT,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::VersionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -86,14 +94,17 @@ impl Code {
             Self::CredentialInvalid => "The credential is not valid",
             Self::PermissionRequired => "This is not for everybody",
             Self::FormRefused => "The form was not accepted",
+            Self::OriginRefused => "Not from this site",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "This method is not allowed here",
             Self::VersionConflict => "Somebody else was faster",
             Self::AlreadyTaken => "Already taken",
             Self::NotPossible => "Not possible as it is",
+            Self::UpgradeRequired => "This address speaks WebSocket",
             Self::VersionRequired => "Say which version this is for",
             Self::PayloadTooLarge => "The request is too large",
             Self::UnsupportedMediaType => "This type of body is not supported",
+            Self::RateLimited => "Too many requests",
             Self::InternalError => "Something went wrong",
             Self::ServiceUnavailable => "Not available at the moment",
         }
@@ -108,14 +119,17 @@ impl Code {
             Self::CredentialInvalid => "credential_invalid",
             Self::PermissionRequired => "permission_required",
             Self::FormRefused => "form_refused",
+            Self::OriginRefused => "origin_refused",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::VersionConflict => "version_conflict",
             Self::AlreadyTaken => "already_taken",
             Self::NotPossible => "not_possible",
+            Self::UpgradeRequired => "upgrade_required",
             Self::VersionRequired => "version_required",
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RateLimited => "rate_limited",
             Self::InternalError => "internal_error",
             Self::ServiceUnavailable => "service_unavailable",
         }
@@ -155,7 +169,7 @@ pub struct Problem {
     pub code: Code,
     /// Finds the request in the logs.
     pub request_id: String,
-    /// What the code says more: with `version_conflict`, `current` and `submitted`.
+    /// What the code says more: with `version_conflict`, `current` and `submitted`; with `rate_limited`, `retry_after_seconds`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub members: serde_json::Map<String, serde_json::Value>,
@@ -206,6 +220,11 @@ impl ApiError {
         }
     }
 
+    /// In how many seconds the same would be let through.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.members.get("retry_after_seconds").and_then(serde_json::Value::as_u64)
+    }
+
     /// The problem details as they are sent.
     pub fn problem(&self, request_id: String) -> Problem {
         Problem {
@@ -231,6 +250,12 @@ impl ApiError {
         }
         if self.code == Code::ServiceUnavailable {
             response.insert_header((header::RETRY_AFTER, "5"));
+        }
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.code == Code::UpgradeRequired {
+            response.insert_header((header::UPGRADE, "websocket"));
         }
         response.body(serde_json::to_string(&self.problem(request_id)).unwrap_or_default())
     }

@@ -1,25 +1,31 @@
 //! The HTTP edge: extract, call one domain function, map to a response.
 //!
-//! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; [`error`] the one error type and its codes.
+//! [`routes`] holds the whole URL table; [`pages`] the server-rendered pages; `chat` what is said over sockets; [`error`] the one
+//! error type and its codes.
 
+mod address;
 mod answering;
 pub mod boundary;
 pub mod caller;
+mod chat;
 pub mod error;
+mod limits;
 pub mod openapi;
 pub mod pages;
 pub mod routes;
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{any::Any, net::TcpListener, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_web::{App, HttpServer, dev::Server, middleware::from_fn, rt::net::TcpStream, web};
+use anyhow::Context as _;
 use shared::{
     assistant::{AnswerStreams, Relay},
     auth::Authenticator,
     clock::Clock,
-    config::{ApiConfig, AuthConfig},
+    config::{ApiConfig, AuthConfig, QueueConfig},
     db::Database,
     llm::Llm,
+    rate_limit::RateLimiter,
     search::Search,
     telemetry::health::Health,
 };
@@ -34,6 +40,9 @@ pub const MAX_ARTICLE_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// How many jobs may be watched at once: each costs two small queries a second.
 const MAX_WATCHERS: usize = 200;
+
+/// How long the other end of a connection may take nothing of what it is sent, in ms.
+const TAKES_NOTHING_FOR: u32 = 120_000;
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -58,6 +67,10 @@ pub struct Services {
     pub watchers: Arc<Semaphore>,
     /// What passes answers on to those who wait for them.
     pub relay: Relay,
+    /// Counts what people may do only so often.
+    pub limiter: RateLimiter,
+    /// A place for each socket of this process.
+    pub sockets: Arc<Semaphore>,
     /// Cancelled when the process stops: streams end then.
     pub stopping: CancellationToken,
 }
@@ -69,7 +82,7 @@ impl Services {
         auth: &AuthConfig,
         database: Database,
         search: Search,
-        streams: AnswerStreams,
+        queues: &QueueConfig,
         llm: Llm,
         clock: Clock,
     ) -> anyhow::Result<Self> {
@@ -81,7 +94,9 @@ impl Services {
         });
         Ok(Self {
             search,
-            relay: Relay::new(streams, database.clone()),
+            limiter: RateLimiter::open(queues).context("REDIS_URL cannot be used")?,
+            sockets: Arc::new(Semaphore::new(usize::try_from(config.chat.sockets)?)),
+            relay: Relay::new(AnswerStreams::open(queues).context("REDIS_URL cannot be used")?, database.clone()),
             llm,
             database,
             authenticator,
@@ -111,8 +126,18 @@ pub fn serve(listener: TcpListener, services: Services) -> std::io::Result<Serve
             .wrap(TracingLogger::<boundary::RequestSpan>::new())
     })
     .client_request_timeout(Duration::from_secs(10))
+    .on_connect(|connection, _| limit_patience(connection))
     .shutdown_timeout(shutdown_seconds)
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// Has the system close a connection whose other end takes nothing any more. Otherwise who opens many, asks for much and reads nothing
+/// would hold them for as long as they like.
+fn limit_patience(connection: &dyn Any) {
+    let Some(connection) = connection.downcast_ref::<TcpStream>() else { return };
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(connection, TAKES_NOTHING_FOR) {
+        tracing::debug!(%error, "api.no_user_timeout");
+    }
 }

@@ -5,7 +5,6 @@ use std::{net::TcpListener, sync::Arc};
 use anyhow::Context as _;
 use api::Services;
 use shared::{
-    assistant::AnswerStreams,
     clock::Clock,
     config::{
         ApiConfig, AuthConfig, DatabaseConfig, EmbeddingConfig, LlmConfig, ModelConfig, QueueConfig, SearchConfig,
@@ -28,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let config = ApiConfig::from_env()?;
     let auth = AuthConfig::from_env()?;
     let database = Database::open(&DatabaseConfig::from_env()?).context("DATABASE_URL cannot be used")?;
-    let streams = AnswerStreams::open(&QueueConfig::from_env()?).context("REDIS_URL cannot be used")?;
+    let queues = QueueConfig::from_env()?;
     let models = EmbeddingConfig::from_env()?;
     let current = available(&models.current, Role::Current);
     let previous = models.previous.as_ref().and_then(|model| available(model, Role::Previous));
@@ -47,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
     let services = Services {
         stopping: shutdown.stop,
-        ..Services::new(config, &auth, database.clone(), search, streams, llm, Clock::system())?
+        ..Services::new(config, &auth, database.clone(), search, &queues, llm, Clock::system())?
     };
     let stop = CancellationToken::new();
     let probes = tokio::spawn(health::serve(metrics, services.health.clone(), stop.clone()));

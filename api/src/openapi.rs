@@ -113,7 +113,10 @@ use crate::{
         described::handover,
         described::close_handover,
         described::export_person,
-        described::erase_person
+        described::erase_person,
+        described::cancel_answer,
+        described::rate_answer,
+        described::chat_token
     ),
     components(schemas(
         routes::SearchBody,
@@ -227,6 +230,8 @@ use crate::{
         routes::FactLine,
         routes::PersonBody,
         routes::PersonErasedBody,
+        routes::AnswerFeedbackBody,
+        routes::ChatTokenLine,
         answering::AnswerMessage,
         answering::AnswerEvent,
         answering::AnswerBody,

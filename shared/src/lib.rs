@@ -10,8 +10,8 @@
 //!
 //! and what they stand on: [`queue`] (jobs), [`scheduling`] (ticks), [`embedding`] (vectors), [`llm`] (language models),
 //! [`outbound`] (servers that tenants name), [`secrets`] (what is encrypted), [`auth`] (callers),
-//! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`markdown`], [`pagination`], [`config`], [`clock`],
-//! [`telemetry`].
+//! [`tenancy`], [`db`] (the tenant-bound transaction), [`audit`], [`rate_limit`], [`markdown`], [`pagination`], [`config`],
+//! [`clock`], [`telemetry`].
 //!
 //! This crate knows nothing of HTTP servers; only [`queue`] knows apalis.
 
@@ -29,6 +29,7 @@ pub mod markdown;
 pub mod outbound;
 pub mod pagination;
 pub mod queue;
+pub mod rate_limit;
 mod redis_connection;
 mod remote;
 pub mod reranker;

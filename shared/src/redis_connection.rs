@@ -4,7 +4,10 @@
 //! firewall that forgot it, is kept until the operating system gives it up, which takes a quarter of an hour. Here a reply
 //! that does not come in time is reason enough for a new connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::FutureExt as _;
 use redis::{
@@ -77,4 +80,13 @@ impl ConnectionLike for Connection {
     fn get_db(&self) -> i64 {
         self.lock().manager.get_db()
     }
+}
+
+/// Gives a call up that takes too long: connecting anew takes several steps, each with a limit of its own.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    let silent = |_| Err(RedisError::from((redis::ErrorKind::Io, "no answer in time")));
+    tokio::time::timeout(patience, call).await.unwrap_or_else(silent)
 }

@@ -31,8 +31,8 @@ use shared::{
     },
     clock::Clock,
     config::{
-        ApiConfig, AuthConfig, DatabaseConfig, HistoryConfig, LlmConfig, LlmLimits, OwnerDatabaseConfig, QueueConfig,
-        RerankerConfig, WorkerConfig,
+        ApiConfig, AuthConfig, ChatConfig, DatabaseConfig, HistoryConfig, LlmConfig, LlmLimits, OwnerDatabaseConfig,
+        QueueConfig, RerankerConfig, WorkerConfig,
     },
     db::{self, Database},
     embedding::{self, Embedder, Embedders, Role},
@@ -218,6 +218,12 @@ pub struct Settings {
     pub secrets: Option<SecretsKey>,
     /// The only issuer and audience accepted.
     pub issuer_and_audience: Option<(String, String)>,
+    /// The assistant's limits; as good as none unless a test is about them.
+    pub chat: ChatConfig,
+    /// Whether the API reaches Redis through a proxy.
+    pub with_redis_proxy: bool,
+    /// Origins of host applications.
+    pub allowed_origins: Vec<String>,
 }
 
 /// No model of the deployment, little patience, and the usual budgets.
@@ -248,6 +254,15 @@ impl Default for Settings {
             llm: no_language_model(),
             secrets: None,
             issuer_and_audience: None,
+            chat: ChatConfig {
+                questions_per_minute: 100_000,
+                questions_burst: 10_000,
+                questions_per_day: 100_000,
+                tenant_questions_per_minute: 100_000,
+                ..ChatConfig::default()
+            },
+            with_redis_proxy: false,
+            allowed_origins: Vec::new(),
         }
     }
 }
@@ -258,6 +273,10 @@ pub struct TestApp {
     pub db: TestDatabase,
     /// What stands between the API and PostgreSQL, where [`Settings::with_proxy`] says so.
     pub postgres: Option<Proxy>,
+    /// What stands between the API and Redis, where [`Settings::with_redis_proxy`] says so.
+    pub redis: Option<Proxy>,
+    /// Cancelled, it stops the API's streams and sockets.
+    pub stopping: CancellationToken,
     /// Its queues.
     pub store: QueueStore,
     /// How its queues are configured.
@@ -306,6 +325,9 @@ impl TestApp {
             transfer_timeout: Duration::from_secs(60),
             import_max_bytes: 8 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(1),
+            allowed_origins: settings.allowed_origins,
+            trusted_proxies: Vec::new(),
+            chat: settings.chat,
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();
         let auth = AuthConfig {
@@ -331,9 +353,14 @@ impl TestApp {
             Some(reranker) => search.reranked_by(Reranker::new(reranker).unwrap()),
             None => search,
         };
+        let redis = if settings.with_redis_proxy { Some(Proxy::before(&queue_config.redis_url).await) } else { None };
+        let queues = match &redis {
+            None => queue_config.clone(),
+            Some(proxy) => QueueConfig { redis_url: proxy.url(&queue_config.redis_url), ..queue_config.clone() },
+        };
         let llm = Llm::new(&settings.llm, settings.secrets, database.clone(), clock.clone()).unwrap();
-        let streams = AnswerStreams::open(&queue_config).unwrap();
-        let services = Services::new(config, &auth, database, search, streams, llm.clone(), clock.clone()).unwrap();
+        let services = Services::new(config, &auth, database, search, &queues, llm.clone(), clock.clone()).unwrap();
+        let stopping = services.stopping.clone();
         // A thread of its own: actix' server wants actix' runtime, tests want to be ordinary tokio tests.
         let (send, receive) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -352,6 +379,8 @@ impl TestApp {
         Self {
             db,
             postgres,
+            redis,
+            stopping,
             store,
             queue_config,
             url: format!("http://{address}"),

@@ -1,33 +1,44 @@
-//! Asking the assistant over HTTP: one JSON answer, or server-sent events as it is written.
+//! Asking the assistant over HTTP: one JSON answer, or server-sent events as it is written. What is done with answers is done here for
+//! sockets as well.
+
+use std::net::IpAddr;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Bytes, Data, Json, Path},
+    web::{Bytes, Data, Json, Path, Query},
 };
 use futures::{Stream, stream};
 use serde::Deserialize;
 use shared::{
-    assistant::{self, AnswerId, Asked, Asker, MAX_SESSION_CHARS, Question, QuestionError},
+    assistant::{
+        self, Answer, AnswerId, Asked, Asker, FailureCode, MAX_COMMENT_CHARS, MAX_SESSION_CHARS, Question,
+        QuestionError,
+    },
     auth::Principal,
     knowledge::{PageUrl, PageUrlError},
+    tenancy::TenantId,
 };
 use tokio::time::{Duration, sleep};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::refusals::InvalidRequest;
+use super::refusals::{InvalidBody, InvalidRequest};
 use crate::{
-    Services,
+    Services, address,
     answering::{AnswerBody, AnswerMessage, Messages},
     caller::Reader,
     error::{ApiError, Code, Problem},
+    limits,
     routes::asked_in,
 };
 
 /// How long a stream may be silent before it shows that it is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// Where answers are.
+const ANSWERS: &str = "/api/v2/help-center/assistant/answers/";
 
 /// A question.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -57,6 +68,7 @@ pub(crate) struct AskBody {
         )),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The caller, or all of the help center together, asked too much; `Retry-After` says when to ask again", body = Problem, content_type = "application/problem+json"),
         InvalidRequest, Reader,
     )
 )]
@@ -77,10 +89,17 @@ pub(crate) async fn ask(
         page: parse_page(body.current_url.as_deref())?,
         locale: asked_in(&http),
     };
-    let answer = enqueue(&services, &caller, &asked).await?;
+    let address = address::of(&http, &services.config.trusted_proxies);
+    let answer = ask_for(&services, &caller, &asked, address).await?;
     let messages = Messages::new(services.relay.follow(asker, answer, 0, true));
     if wants_events(&http) {
-        Ok(event_stream(messages, services.stopping.clone()))
+        let mut stream = event_stream(messages, services.stopping.clone());
+        // Known before the first event, should the connection break.
+        let address = format!("{ANSWERS}{}/", answer.id);
+        if let Ok(address) = header::HeaderValue::from_str(&address) {
+            stream.headers_mut().insert(header::CONTENT_LOCATION, address);
+        }
+        Ok(stream)
     } else {
         whole(messages, session).await
     }
@@ -108,21 +127,17 @@ pub(crate) async fn answer(
     Reader(caller): Reader,
     http: HttpRequest,
     id: Path<String>,
-    query: actix_web::web::Query<SessionQuery>,
+    query: Query<SessionQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let id = Uuid::try_parse(&id).map_err(|_| no_such_answer())?;
-    let asker =
-        Asker::of(&caller, query.session_id.as_deref(), services.authenticator.pepper()).ok_or_else(no_such_answer)?;
-    let mut tx = services.database.tenant(caller.tenant).await?;
-    let found = assistant::answer(&mut tx, &asker, id).await?.ok_or_else(no_such_answer)?;
-    drop(tx);
+    let (asker, found) = own(&services, &caller, &id, query.session_id.as_deref()).await?;
+    let id = found.id;
     if !wants_events(&http) {
         let messages = Messages::new(services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, 0, false));
         return whole(messages, found.session).await;
     }
     let after = http.headers().get("last-event-id").and_then(|last| last.to_str().ok()?.parse().ok()).unwrap_or(0);
     let following = services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, after, false);
-    Ok(event_stream(Messages::new(following), services.stopping.clone()))
+    Ok(event_stream(Messages::resumed(following, after), services.stopping.clone()))
 }
 
 /// In which session something was asked.
@@ -136,32 +151,168 @@ fn no_such_answer() -> ApiError {
     ApiError::not_found("There is no such answer of yours.")
 }
 
-/// Keeps a question and has it answered, unless nobody could hear the answer.
-pub(crate) async fn enqueue(services: &Services, caller: &Principal, asked: &Asked) -> Result<AnswerId, ApiError> {
-    services.relay.streams().ping().await.map_err(|error| ApiError {
-        cause: Some(error.into()),
-        ..ApiError::new(
-            Code::ServiceUnavailable,
-            "The assistant is not available at the moment. Please try again in a few seconds.",
-        )
-    })?;
+/// Keeps a question and has it answered, unless the caller has asked too much or nobody could hear the answer.
+pub(crate) async fn ask_for(
+    services: &Services,
+    caller: &Principal,
+    asked: &Asked,
+    address: IpAddr,
+) -> Result<AnswerId, ApiError> {
+    let pepper = services.authenticator.pepper();
+    limits::admit(&services.limiter, &services.config.chat, pepper, caller, &asked.asker, address).await?;
     let mut tx = services.database.tenant(caller.tenant).await?;
     let answer = assistant::ask(&mut tx, asked).await?;
     tx.commit().await?;
     Ok(answer)
 }
 
+/// Which answer of the caller's is meant; another person's is none.
+async fn own(
+    services: &Services,
+    caller: &Principal,
+    id: &str,
+    session: Option<&str>,
+) -> Result<(Asker, Answer), ApiError> {
+    let id = Uuid::try_parse(id).map_err(|_| no_such_answer())?;
+    let asker = Asker::of(caller, session, services.authenticator.pepper()).ok_or_else(no_such_answer)?;
+    let found = find_answer(services, caller.tenant, &asker, id).await?;
+    Ok((asker, found))
+}
+
+/// An answer of the asker's; another person's is none.
+pub(crate) async fn find_answer(
+    services: &Services,
+    tenant: TenantId,
+    asker: &Asker,
+    id: Uuid,
+) -> Result<Answer, ApiError> {
+    let mut tx = services.database.tenant(tenant).await?;
+    assistant::answer(&mut tx, asker, id).await?.ok_or_else(no_such_answer)
+}
+
+/// Gives up an answer that is not wanted any more.
+#[utoipa::path(
+    post, path = "/api/v2/help-center/assistant/answers/{id}/cancel/", tag = "Assistant", operation_id = "cancelAnswer",
+    params(
+        ("id" = String, Path, description = "`answer_id`"),
+        ("session_id" = Option<String>, Query, description = "The session that it was asked in, for visitors without an account"),
+    ),
+    responses(
+        (status = 204, description = "It is not written any more; whoever waits for it is told `cancelled`"),
+        (status = 404, description = "There is no such answer of the caller's", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It has ended already", body = Problem, content_type = "application/problem+json"),
+        InvalidRequest, Reader,
+    )
+)]
+pub(crate) async fn cancel(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    id: Path<String>,
+    query: Query<SessionQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let (asker, answer) = own(&services, &caller, &id, query.session_id.as_deref()).await?;
+    cancel_answer(&services, caller.tenant, &asker, answer.id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Gives up an answer of the asker's, and stops whoever writes it.
+pub(crate) async fn cancel_answer(
+    services: &Services,
+    tenant: TenantId,
+    asker: &Asker,
+    id: Uuid,
+) -> Result<(), ApiError> {
+    let mut tx = services.database.tenant(tenant).await?;
+    if !assistant::cancel(&mut tx, asker, id).await? {
+        let found = assistant::answer(&mut tx, asker, id).await?.ok_or_else(no_such_answer)?;
+        let is_cancelled = found.events.contains(&FailureCode::Cancelled.event());
+        let ended = || ApiError::new(Code::NotPossible, "This answer has ended already.");
+        return if is_cancelled { Ok(()) } else { Err(ended()) };
+    }
+    tx.commit().await?;
+    if let Err(error) = services.relay.streams().end(AnswerId { tenant, id }, &FailureCode::Cancelled.event()).await {
+        tracing::warn!(%error, answer = %id, "assistant.cancel.not_told: whoever waits reads it from the row");
+    }
+    Ok(())
+}
+
+/// What somebody thinks of an answer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnswerFeedbackBody {
+    /// Whether it helped.
+    helpful: bool,
+    /// Why, at most 1000 characters.
+    #[schema(max_length = 1000)]
+    comment: Option<String>,
+    /// The session that it was asked in, for visitors without an account.
+    session_id: Option<String>,
+}
+
+/// Keeps whether an answer helped. The latest word counts.
+#[utoipa::path(
+    put, path = "/api/v2/help-center/assistant/answers/{id}/feedback/", tag = "Assistant", operation_id = "rateAnswer",
+    params(("id" = String, Path, description = "`answer_id`")),
+    request_body = AnswerFeedbackBody,
+    responses(
+        (status = 204, description = "It is kept"),
+        (status = 404, description = "There is no such answer of the caller's", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is nothing to rate: it is being written, or was given up", body = Problem, content_type = "application/problem+json"),
+        InvalidBody, Reader,
+    )
+)]
+pub(crate) async fn rate(
+    services: Data<Services>,
+    Reader(caller): Reader,
+    id: Path<String>,
+    body: Json<AnswerFeedbackBody>,
+) -> Result<HttpResponse, ApiError> {
+    let AnswerFeedbackBody { helpful, comment, session_id } = body.into_inner();
+    let (asker, answer) = own(&services, &caller, &id, session_id.as_deref()).await?;
+    rate_answer(&services, caller.tenant, &asker, answer.id, helpful, comment.as_deref()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Keeps what the asker thinks of an answer of theirs.
+pub(crate) async fn rate_answer(
+    services: &Services,
+    tenant: TenantId,
+    asker: &Asker,
+    id: Uuid,
+    is_helpful: bool,
+    comment: Option<&str>,
+) -> Result<(), ApiError> {
+    let length = comment.map_or(0, |comment| comment.chars().count());
+    if length > MAX_COMMENT_CHARS {
+        let detail = format!("`comment` may have at most {MAX_COMMENT_CHARS} characters; this one has {length}.");
+        return Err(ApiError::invalid(detail));
+    }
+    let comment = comment.map(str::trim).filter(|comment| !comment.is_empty());
+    let mut tx = services.database.tenant(tenant).await?;
+    if !assistant::rate(&mut tx, asker, id, is_helpful, comment).await? {
+        assistant::answer(&mut tx, asker, id).await?.ok_or_else(no_such_answer)?;
+        return Err(ApiError::new(Code::NotPossible, "This answer is not complete, so it cannot be rated."));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
 /// Who asks in a session.
 pub(crate) fn asker(services: &Services, caller: &Principal, session: &str) -> Result<Asker, ApiError> {
-    let length = session.chars().count();
-    if !(1..=MAX_SESSION_CHARS).contains(&length) || session.chars().any(char::is_control) {
-        return Err(ApiError::invalid(format!(
-            "`session_id` must have 1 to {MAX_SESSION_CHARS} characters, and no control characters."
-        )));
-    }
+    check_session(session)?;
     Asker::of(caller, Some(session), services.authenticator.pepper()).ok_or_else(|| {
         ApiError::invalid("`session_id` must be a random text of 16 to 100 characters for visitors without an account.")
     })
+}
+
+pub(crate) fn check_session(session: &str) -> Result<(), ApiError> {
+    let length = session.chars().count();
+    if (1..=MAX_SESSION_CHARS).contains(&length) && !session.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "`session_id` must have 1 to {MAX_SESSION_CHARS} characters, and no control characters."
+    )))
 }
 
 pub(crate) fn parse_question(text: &str) -> Result<Question, ApiError> {

@@ -6,6 +6,7 @@ mod assistant;
 mod audit_log;
 mod bulk;
 mod categories;
+mod chat;
 mod contextual;
 mod conversations;
 mod conversations_admin;
@@ -38,10 +39,13 @@ pub(crate) use articles::{
     link_target, moved,
 };
 pub(crate) use assets::AssetLine;
-pub(crate) use assistant::AskBody;
+pub(crate) use assistant::{
+    AnswerFeedbackBody, AskBody, ask_for, cancel_answer, find_answer, parse_page, parse_question, rate_answer,
+};
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::BulkBody;
 pub(crate) use categories::{CategoryLine, CategoryTree, category_url};
+pub(crate) use chat::ChatTokenLine;
 pub(crate) use contextual::{ContextualArticle, ContextualHelp, RuleBody, RuleLine, RuleList};
 pub(crate) use conversations::{ConversationLine, ConversationPage, ExchangeLine, TranscriptBody};
 pub(crate) use conversations_admin::{AskedBody, AskedLine, AskedPage};
@@ -81,10 +85,13 @@ pub(crate) mod described {
     pub(crate) use super::{
         articles::{__path_detail, __path_list},
         assets::__path_add as __path_add_image,
-        assistant::{__path_answer, __path_ask},
+        assistant::{
+            __path_answer, __path_ask, __path_cancel as __path_cancel_answer, __path_rate as __path_rate_answer,
+        },
         audit_log::__path_list as __path_audit_log,
         bulk::__path_change as __path_bulk,
         categories::__path_tree,
+        chat::__path_token as __path_chat_token,
         contextual::{
             __path_add_rule, __path_delete_rule, __path_help as __path_contextual, __path_replace_rule, __path_rules,
         },
@@ -148,6 +155,8 @@ pub enum Access {
     Open,
     /// Whoever may read: the answer depends on tenant and roles.
     Reader,
+    /// The same over a WebSocket, which says by how it is closed who may.
+    Socket,
     /// Who writes articles.
     Author,
     /// Who decides what readers see.
@@ -182,7 +191,7 @@ impl std::fmt::Debug for Endpoint {
 #[expect(clippy::too_many_lines, reason = "the whole table on one screen")]
 #[rustfmt::skip]
 pub fn table() -> Vec<Endpoint> {
-    use Access::{Admin, Agent, Author, Editor, Open, Operator, Reader};
+    use Access::{Admin, Agent, Author, Editor, Open, Operator, Reader, Socket};
     let get = |path, access, handler| Endpoint { method: Method::GET, path, access, handler };
     let post = |path, access, handler| Endpoint { method: Method::POST, path, access, handler };
     let put = |path, access, handler| Endpoint { method: Method::PUT, path, access, handler };
@@ -194,6 +203,7 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/search/suggestions/",   Reader, || web::to(search::complete)),
         post("/api/v2/help-center/search/{id}/clicks/",  Reader, || web::to(search::click)),
         post("/api/v2/help-center/assistant/",     Reader, || web::to(assistant::ask)),
+        post("/api/v2/help-center/assistant/token/", Reader, || web::to(chat::token)),
         get("/api/v2/help-center/assistant/answers/{id}/", Reader, || web::to(assistant::answer)),
         get("/api/v2/help-center/assistant/conversations/",                 Reader, || web::to(conversations::list)),
         get("/api/v2/help-center/assistant/conversations/{session_id}/",    Reader, || web::to(conversations::detail)),
@@ -202,6 +212,9 @@ pub fn table() -> Vec<Endpoint> {
         get("/api/v2/help-center/assistant/memories/",                      Reader, || web::to(memories::list)),
         delete("/api/v2/help-center/assistant/memories/",                   Reader, || web::to(memories::forget_all)),
         delete("/api/v2/help-center/assistant/memories/{id}/",              Reader, || web::to(memories::forget)),
+        post("/api/v2/help-center/assistant/answers/{id}/cancel/",  Reader, || web::to(assistant::cancel)),
+        put("/api/v2/help-center/assistant/answers/{id}/feedback/", Reader, || web::to(assistant::rate)),
+        get("/ws/help-center/chat/{session_id}/",  Socket, || web::to(chat::open)),
         get("/api/v2/help-center/articles/",       Reader, || web::to(articles::list)),
         get("/api/v2/help-center/articles/{id}/",  Reader, || web::to(articles::detail)),
         get("/api/v2/help-center/categories/",     Reader, || web::to(categories::tree)),

@@ -28,6 +28,8 @@ const AWAY_FOR: Duration = Duration::from_millis(700);
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// How long to wait before listening again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// No answer has as many events: whoever says that they heard more is told everything anew.
+const MOST_SEQ: u64 = 1 << 32;
 
 /// Passes events on to those who wait in this process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,7 +97,7 @@ impl Relay {
             asker,
             answer,
             news,
-            seq,
+            seq: seq.min(MOST_SEQ),
             pending: VecDeque::new(),
             has_ended: false,
             looked_at_row: is_new.then_some(now),
@@ -151,6 +153,14 @@ impl Following {
                 let _ = tokio::time::timeout(LOOK_EVERY, news).await;
             }
         }
+    }
+
+    /// The whole answer, whatever was heard of it before: for those who resumed in its middle. `None`: it has not ended, or cannot be
+    /// read just now.
+    pub async fn whole(&self) -> Option<Vec<Event>> {
+        let mut tx = self.relay.database.tenant(self.answer.tenant).await.ok()?;
+        let answer = store::answer(&mut tx, &self.asker, self.answer.id).await.ok()??;
+        (!answer.events.is_empty()).then_some(answer.events)
     }
 
     /// Looks for events. `true`: there are none yet.

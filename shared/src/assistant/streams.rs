@@ -15,12 +15,19 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::event::Event;
-use crate::{config::QueueConfig, queue::RedisError, redis_connection::Connection, tenancy::TenantId};
+use crate::{
+    config::QueueConfig,
+    queue::RedisError,
+    redis_connection::{Connection, within},
+    tenancy::TenantId,
+};
 
 /// How long the events of an answer can be asked for again. Afterwards they are told from the row.
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most events of an answer.
 const MOST_EVENTS: usize = 2_000;
+/// Most events that are fetched at once: somebody who reads slowly holds no more than these in memory.
+const MOST_FETCHED: usize = 50;
 /// How long a call may take: somebody waits.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// Where it is said that an answer has new events.
@@ -108,11 +115,11 @@ impl AnswerStreams {
         })
     }
 
-    /// The events after a number; none, when nothing was said or it is forgotten.
+    /// The next events after a number, some of them where there are many; none, when nothing was said or it is forgotten.
     pub async fn after(&self, answer: AnswerId, seq: u64) -> Result<Vec<Said>, RedisError> {
         let mut connection = self.connection.clone();
         let (key, start) = (self.events(answer), format!("({seq}-0"));
-        let found: StreamRangeReply = patiently(connection.xrange(key, start, "+")).await?;
+        let found: StreamRangeReply = patiently(connection.xrange_count(key, start, "+", MOST_FETCHED)).await?;
         Ok(found.ids.into_iter().filter_map(|entry| said(&entry)).collect())
     }
 
@@ -216,6 +223,5 @@ fn said(entry: &redis::streams::StreamId) -> Option<Said> {
 }
 
 async fn patiently<T>(call: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-    let silent = |_| Err(RedisError::from((redis::ErrorKind::Io, "no answer in time")));
-    tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(silent)
+    within(PATIENCE, call).await
 }

@@ -5,6 +5,7 @@
 //! anonymous visitors. Everything below this module knows principals only.
 
 pub mod api_key;
+pub mod chat_token;
 pub mod jwt;
 pub mod password;
 mod secret;
@@ -12,7 +13,9 @@ pub mod session;
 
 use std::fmt;
 
+use chat_token::NewChatToken;
 pub use secret::Pepper;
+pub use session::SessionId;
 
 use crate::{clock::Clock, config::AuthConfig, db::Database, tenancy::TenantId};
 
@@ -205,7 +208,33 @@ impl Authenticator {
 
     /// Checks the cookie of a signed-in person.
     pub async fn session(&self, cookie: &str) -> Result<Principal, AuthError> {
-        session::authenticate(&self.database, &self.pepper, &self.clock, cookie).await
+        Ok(session::authenticate(&self.database, &self.pepper, &self.clock, cookie).await?.1)
+    }
+
+    /// Checks once more what [`Self::bearer`] accepted: whether it is good still, and with which roles. Asks the database about API
+    /// keys only; a token of the host application is good until it expires or its key is not published any more.
+    pub async fn bearer_again(&self, credential: &str, known: &Principal) -> Result<Principal, AuthError> {
+        if credential.starts_with(api_key::PREFIX) {
+            return api_key::authenticate(&self.database, &self.pepper, &self.clock, credential).await;
+        }
+        self.tokens.verify(credential, self.clock.now()).await?;
+        Ok(known.clone())
+    }
+
+    /// A token to open a socket with, for whoever is signed in by this cookie.
+    pub async fn chat_token(&self, cookie: &str) -> Result<NewChatToken, AuthError> {
+        let (session, _) = session::authenticate(&self.database, &self.pepper, &self.clock, cookie).await?;
+        Ok(chat_token::sign(&self.pepper, session, self.clock.now()))
+    }
+
+    /// Checks a token that [`Self::chat_token`] gave out: the session behind it, to be asked for with [`Self::session_again`].
+    pub fn chat_session(&self, token: &str) -> Result<SessionId, AuthError> {
+        chat_token::verify(&self.pepper, token, self.clock.now())
+    }
+
+    /// Whose session it is now. An error: it has ended.
+    pub async fn session_again(&self, session: SessionId) -> Result<Principal, AuthError> {
+        session::resume(&self.database, &self.clock, session).await
     }
 
     /// What keys the hashes.

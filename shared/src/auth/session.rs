@@ -131,33 +131,58 @@ pub async fn sign_out(database: &Database, pepper: &Pepper, cookie: &str) -> Res
     Ok(())
 }
 
+/// Which session, without what proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId {
+    pub(super) tenant: TenantId,
+    pub(super) id: Uuid,
+}
+
 pub(super) async fn authenticate(
     database: &Database,
     pepper: &Pepper,
     clock: &Clock,
     cookie: &str,
-) -> Result<Principal, AuthError> {
+) -> Result<(SessionId, Principal), AuthError> {
     let credential = Credential::parse(PREFIX, cookie).ok_or(AuthError::Invalid("malformed session"))?;
-    let mut tx = database.tenant(credential.tenant).await?;
+    let session = SessionId { tenant: credential.tenant, id: credential.id };
+    let (secret_hash, principal) = find(database, clock, session).await?;
+    if !credential.matches(pepper, PURPOSE, &secret_hash) {
+        return Err(AuthError::Invalid("wrong secret of a session"));
+    }
+    Ok((session, principal?))
+}
+
+/// Whose session it is, while it lasts, for whoever has proved before that it is theirs.
+pub(super) async fn resume(database: &Database, clock: &Clock, session: SessionId) -> Result<Principal, AuthError> {
+    find(database, clock, session).await?.1
+}
+
+/// The hash of its secret, and whose session it is unless it has ended.
+async fn find(
+    database: &Database,
+    clock: &Clock,
+    session: SessionId,
+) -> Result<(Vec<u8>, Result<Principal, AuthError>), AuthError> {
+    let mut tx = database.tenant(session.tenant).await?;
     let row = sqlx::query!(
         "select s.secret_hash, s.expires_at, p.id, p.name, p.roles
          from sessions s join people p on p.tenant_id = s.tenant_id and p.id = s.person_id
          where s.tenant_id = $1 and s.id = $2",
-        credential.tenant.uuid(),
-        credential.id
+        session.tenant.uuid(),
+        session.id
     )
     .fetch_optional(tx.connection())
     .await?
     .ok_or(AuthError::Invalid("unknown session"))?;
-    if !credential.matches(pepper, PURPOSE, &row.secret_hash) {
-        return Err(AuthError::Invalid("wrong secret of a session"));
-    }
     if row.expires_at <= clock.now() {
-        return Err(AuthError::Expired);
+        return Ok((row.secret_hash, Err(AuthError::Expired)));
     }
-    Ok(Principal {
-        tenant: credential.tenant,
+    let roles = Roles::new(row.roles).map_err(|_| AuthError::Invalid("the person's roles are not usable"));
+    let principal = roles.map(|roles| Principal {
+        tenant: session.tenant,
         identity: Identity::Person { subject: row.id.to_string(), name: Some(row.name) },
-        roles: Roles::new(row.roles).map_err(|_| AuthError::Invalid("the person's roles are not usable"))?,
-    })
+        roles,
+    });
+    Ok((row.secret_hash, principal))
 }

@@ -3,6 +3,7 @@
 //! Each part of the product has its section: a struct whose fields say which variable they come from, in which unit and
 //! with which default. A value that cannot be read is an error that names the variable; there are no silent fallbacks.
 
+mod chat;
 mod embedding;
 mod llm;
 pub(crate) mod remote;
@@ -16,10 +17,12 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub(crate) use self::llm::{COMPLETIONS, OPENAI};
 pub use self::{
+    chat::ChatConfig,
     embedding::{EmbeddingConfig, LocalModelConfig, ModelConfig, OpenAiModelConfig},
     llm::{LlmConfig, LlmLimits, LlmModelConfig},
     search::{RerankerConfig, SearchConfig},
@@ -182,6 +185,14 @@ pub struct ApiConfig {
     pub import_max_bytes: u64,
     /// `API_SHUTDOWN_SECONDS`: how long open requests may take to finish after SIGTERM. Default 15.
     pub shutdown_timeout: Duration,
+    /// `API_ALLOWED_ORIGINS`: the origins of host applications whose pages may open a chat, separated by commas, beside the help
+    /// center's own. Default: none.
+    pub allowed_origins: Vec<String>,
+    /// `TRUSTED_PROXIES`: the addresses or networks of reverse proxies whose `X-Forwarded-For` is believed, separated by commas.
+    /// Default: none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The assistant's limits.
+    pub chat: ChatConfig,
 }
 
 impl ApiConfig {
@@ -196,6 +207,9 @@ impl ApiConfig {
             transfer_timeout: seconds_or("API_TRANSFER_TIMEOUT_SECONDS", 600)?,
             import_max_bytes: 1024 * 1024 * u64::from(value_or("IMPORT_MAX_MEGABYTES", 100_u32)?),
             shutdown_timeout: seconds_or("API_SHUTDOWN_SECONDS", 15)?,
+            allowed_origins: chat::origins("API_ALLOWED_ORIGINS")?,
+            trusted_proxies: chat::networks("TRUSTED_PROXIES")?,
+            chat: ChatConfig::from_env()?,
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::queue::support::Running;
 
 const ASK: &str = "/api/v2/help-center/assistant/";
 
-fn library() -> Folder {
+pub(crate) fn library() -> Folder {
     Folder::of(&[
         (
             "account/password.md",
@@ -55,7 +55,7 @@ fn library() -> Folder {
 }
 
 /// A help center with a worker that runs all the time.
-async fn start() -> (TestApp, String, Running) {
+pub(crate) async fn start() -> (TestApp, String, Running) {
     start_with(Settings::default()).await
 }
 

@@ -22,13 +22,12 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use shared::{
-    assistant::AnswerStreams,
     auth::{
         Roles, api_key,
         jwt::{self, NewToken},
     },
     clock::Clock,
-    config::{ApiConfig, AuthConfig, DatabaseConfig, QueueConfig},
+    config::{ApiConfig, AuthConfig, ChatConfig, DatabaseConfig, QueueConfig},
     db::Database,
     llm::Llm,
     pagination,
@@ -42,6 +41,8 @@ use tests::{
     start_of_time,
 };
 use uuid::Uuid;
+
+use crate::queue::support::Running;
 
 /// Texts that break out of something: SQL, tsquery, HTML, headers, paths, templates, formats, encodings.
 const HOSTILE: &[&str] = &[
@@ -216,7 +217,7 @@ fn check(request: &Raw, answer: &Answer) {
     let shown = format!("{request:?}\nis answered {} {:?}\n{}", answer.status, answer.headers, answer.body);
     assert!(answer.status < 500, "{shown}");
     check_headers(answer, &shown);
-    let is_for_programs = path.starts_with("/api/") || path.starts_with("/health/");
+    let is_for_programs = ["/api/", "/ws/", "/health/"].iter().any(|part| path.starts_with(part));
     if answer.status >= 400 && request.method != "HEAD" {
         if is_for_programs {
             check_problem(answer, &shown);
@@ -310,7 +311,10 @@ fn parameters(path: &str) -> &'static [&'static str] {
         "/api/v2/help-center/admin/articles/{id}/diff/" | "/api/v2/help-center/admin/language-model/usage/" => {
             &["from", "to"]
         }
-        "/api/v2/help-center/articles/{id}/vote/" | "/api/v2/help-center/articles/{id}/bookmark/" => &["session_id"],
+        "/api/v2/help-center/articles/{id}/vote/"
+        | "/api/v2/help-center/articles/{id}/bookmark/"
+        | "/api/v2/help-center/assistant/answers/{id}/"
+        | "/api/v2/help-center/assistant/answers/{id}/cancel/" => &["session_id"],
         "/api/v2/help-center/bookmarks/" => &["session_id", "limit", "cursor"],
         "/api/v2/help-center/admin/reports/" | "/api/v2/help-center/admin/suggestions/" => {
             &["status", "article_id", "limit", "cursor"]
@@ -330,6 +334,10 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/admin/answers/{id}/"
         | "/api/v2/help-center/admin/handovers/{id}/"
         | "/api/v2/help-center/admin/people/{subject}/assistant/"
+        | "/api/v2/help-center/assistant/"
+        | "/api/v2/help-center/assistant/token/"
+        | "/api/v2/help-center/assistant/answers/{id}/feedback/"
+        | "/ws/help-center/chat/{session_id}/"
         | "/api/v2/help-center/admin/synonyms/"
         | "/api/v2/help-center/admin/synonyms/{id}/"
         | "/api/v2/help-center/admin/search-pins/"
@@ -429,6 +437,7 @@ fn hostile_requests(endpoint: &Endpoint) -> Vec<Raw> {
         .replace("{session_id}", "page")
         .replace("{subject}", "page")
         .replace("{number}", "1")
+        .replace("{session_id}", "page")
         .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "x.css");
     let mut requests = vec![Raw::new(method, plain.as_str()), Raw::new("HEAD", plain.as_str())];
@@ -554,8 +563,8 @@ const CONTENT_TYPES: &[&str] = &[
 
 /// Requests with a body that is hostile in itself.
 fn hostile_bodies(endpoint: &Endpoint) -> Vec<Raw> {
-    if endpoint.path.ends_with("/bookmark/") {
-        return Vec::new(); // It reads no body.
+    if ["/bookmark/", "/assistant/token/", "/answers/{id}/cancel/"].iter().any(|end| endpoint.path.ends_with(end)) {
+        return Vec::new(); // They read no body.
     }
     let (mut bodies, own_type): (Vec<Vec<u8>>, _) = match endpoint.path {
         "/api/v2/help-center/search/" => (searches(), "application/json"),
@@ -664,6 +673,7 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("terms", json!(["a", "b"])),
         ("query", json!("page")),
         ("url", json!("https://app.example.com/page")),
+        ("current_url", json!("https://app.example.com/page")),
         ("pattern", json!("/projects/:id/billing")),
         ("priority", json!(1)),
         ("provider", json!("extractive")),
@@ -757,6 +767,7 @@ async fn hostile_addresses_and_headers_are_answered_like_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_bodies_are_answered_like_any_other() {
     let (app, token) = help_center().await;
+    let worker = Running::start(app.worker()); // what is a question after all is answered
     for endpoint in
         routes::table().iter().filter(|endpoint| ["POST", "PUT", "PATCH"].contains(&endpoint.method.as_str()))
     {
@@ -774,6 +785,7 @@ async fn hostile_bodies_are_answered_like_any_other() {
         }
     }
     the_help_center_is_unharmed(&app).await;
+    worker.stop().await;
 }
 
 /// The same requests through the form that the server gave out, so that they get past the check of its token.
@@ -815,6 +827,7 @@ async fn a_method_that_an_address_does_not_have_is_refused_with_those_that_it_ha
             .replace("{slug}", "page")
             .replace("{name}", "page")
             .replace("{number}", "1")
+            .replace("{session_id}", "page")
             .replace("{file}", "x.css");
         let allowed: Vec<String> = routes::table()
             .iter()
@@ -1212,10 +1225,13 @@ const INSIDE: &[&str] = &[
 fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
     let path = endpoint.path.strip_prefix("/api/v2/help-center/")?;
     Some(match (endpoint.method.as_str(), path) {
-        ("GET" | "DELETE", _) | (_, "articles/{id}/bookmark/" | "admin/import/" | "admin/assets/") => return None,
+        ("GET" | "DELETE", _)
+        | (_, "articles/{id}/bookmark/" | "admin/import/" | "admin/assets/" | "assistant/token/")
+        | (_, "assistant/answers/{id}/cancel/") => return None,
         (_, "assistant/handovers/") => json!({ "session_id": "page" }),
         (_, "admin/handovers/{id}/") => json!({ "status": "closed" }),
-        (_, "search/") => json!({ "query": "page" }),
+        (_, "search/" | "assistant/") => json!({ "query": "page" }),
+        (_, "assistant/answers/{id}/feedback/") => json!({ "helpful": true }),
         (_, "search/{id}/clicks/") => json!({ "article_id": Uuid::nil(), "position": 1 }),
         (_, "admin/reindex/") => json!({ "part": "all" }),
         (_, "admin/language-model/") => json!({ "daily_budget_tokens": 1 }),
@@ -1250,6 +1266,7 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
         .replace("{session_id}", "page")
         .replace("{subject}", "page")
         .replace("{number}", "1")
+        .replace("{session_id}", "page")
         .replace("{hash}", &"0".repeat(64))
         .replace("{file}", "index.html");
     let request = Raw::new(endpoint.method.as_str(), path).header("authorization", token);
@@ -1277,7 +1294,8 @@ fn ordinary(endpoint: &Endpoint, token: &str) -> Raw {
 /// Whether an endpoint answers without the database.
 fn needs_database(endpoint: &Endpoint) -> bool {
     let open = ["/api/openapi.json", "/api/docs/", "/api/docs/{file}", "/health/live", "/assets/{file}", "/sign-out/"];
-    !open.contains(&endpoint.path)
+    // What asks for no socket is told so.
+    endpoint.access != Access::Socket && !open.contains(&endpoint.path)
 }
 
 fn check_opaque(request: &Raw, answer: &Answer, expected: (u16, &str)) {
@@ -1323,6 +1341,9 @@ async fn without_database() -> (String, String) {
         transfer_timeout: Duration::from_secs(60),
         import_max_bytes: 8 * 1024 * 1024,
         shutdown_timeout: Duration::from_secs(1),
+        allowed_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        chat: ChatConfig::default(),
     };
     let auth = AuthConfig {
         jwt_secret: Some(SecretString::from(JWT_SECRET)),
@@ -1340,10 +1361,9 @@ async fn without_database() -> (String, String) {
         lease: Duration::from_secs(15),
         redis_timeout: Duration::from_secs(1),
     };
-    let streams = AnswerStreams::open(&queues).unwrap();
     let llm = Llm::new(&tests::no_language_model(), None, database.clone(), clock.clone()).unwrap();
     let search = Search::new(database.clone(), None);
-    let services = Services::new(config, &auth, database, search, streams, llm, clock).unwrap();
+    let services = Services::new(config, &auth, database, search, &queues, llm, clock).unwrap();
     let (send, receive) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
@@ -1405,9 +1425,12 @@ async fn a_fault_of_ours_is_told_as_one_without_its_cause() {
         .execute(&mut app.db.owner().await)
         .await
         .unwrap();
-    // A person's, since machines leave no votes and the like; suggestions need neither table.
+    // A person's, since machines leave no votes and the like; suggestions and questions need neither table.
     let token = format!("Bearer {}", app.token("acme", &[]));
-    let touches = |endpoint: &&Endpoint| endpoint.access == Access::Reader && !endpoint.path.ends_with("/suggestions/");
+    let needs_neither = ["help-center/suggestions/", "help-center/assistant/"];
+    let touches = |endpoint: &&Endpoint| {
+        endpoint.access == Access::Reader && !needs_neither.iter().any(|part| endpoint.path.contains(part))
+    };
     for endpoint in routes::table().iter().filter(touches) {
         let request = ordinary(endpoint, &token);
         check_opaque(&request, &request.send(&app.url).await, (500, "internal_error"));

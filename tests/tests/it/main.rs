@@ -6,6 +6,7 @@ mod assets;
 mod assistant;
 mod auth;
 mod bad_input;
+mod chat;
 mod contextual;
 mod conversations;
 mod dashboards;

@@ -163,6 +163,7 @@ async fn answered(app: &TestApp) -> BTreeMap<String, Value> {
     let token = app.token("acme", &[]);
     let search = "/api/v2/help-center/search/";
     let article = "/api/v2/help-center/articles/nothing/";
+    let chat = "/ws/help-center/chat/a-session/";
     let later = app.token("acme", &[]);
     let mut answers = vec![
         tests::json(
@@ -176,6 +177,11 @@ async fn answered(app: &TestApp) -> BTreeMap<String, Value> {
         tests::json(app.request(Method::DELETE, article).bearer_auth(&token)).await,
         tests::json(app.request(Method::POST, search).bearer_auth(&token).json(&"x".repeat(70_000))).await,
         tests::json(app.request(Method::POST, search).bearer_auth(&token).body("query=page")).await,
+        tests::json(app.request(Method::GET, chat).bearer_auth(&token)).await,
+        tests::json(
+            app.request(Method::GET, chat).header("upgrade", "websocket").header("origin", "https://evil.example"),
+        )
+        .await,
     ];
     answers.extend(refused_to_an_editor(app).await);
     app.clock.advance(chrono::Duration::hours(2));
@@ -224,6 +230,10 @@ async fn each_code_has_its_answer() {
     // Forms are for people, who get a page; the code is the same.
     let form = ApiError::new(Code::FormRefused, "The detail says what to do.").problem("[request id]".to_owned());
     answers.insert("form_refused".to_owned(), serde_json::to_value(form).unwrap());
+    // When it may be done again differs; that it is told is tested with chats.
+    let limited = ApiError::new(Code::RateLimited, "The detail says in how many seconds to come back.");
+    let limited = limited.with("retry_after_seconds", &7).problem("[request id]".to_owned());
+    answers.insert("rate_limited".to_owned(), serde_json::to_value(limited).unwrap());
     let documented: BTreeSet<String> = document()["components"]["schemas"]["Code"]["enum"]
         .as_array()
         .unwrap()
