@@ -233,9 +233,9 @@ mod tests {
     async fn names_that_lead_into_a_private_network_are_refused_when_they_are_looked_up() {
         let outbound = Outbound::default();
         assert_eq!(outbound.permits(&url("https://localhost/v1")), Ok(()), "that is not known yet");
-        for host in ["localhost", "localhost."] {
-            assert_eq!(outbound.check(&url(&format!("https://{host}/v1"))).await, Err(NotAllowed::Private), "{host}");
-        }
+        assert_eq!(outbound.check(&url("https://localhost/v1")).await, Err(NotAllowed::Private));
+        // Not every resolver knows it, but none may lead there.
+        assert!(outbound.check(&url("https://localhost./v1")).await.is_err());
         assert_eq!(outbound.check(&url("https://no-such-host.invalid/v1")).await, Err(NotAllowed::Unknown));
     }
 
@@ -246,7 +246,7 @@ mod tests {
         let address = url(&format!("http://localhost:{}/", listener.local_addr().unwrap().port()));
         // The check is left out: this is about the connection.
         let refused = Outbound::default().http(&address).unwrap().get(address.clone()).send().await.unwrap_err();
-        assert!(format!("{refused:?}").contains("private network"), "{refused:?}");
+        assert!(format!("{refused:?}").contains("Private"), "{refused:?}");
         let nobody = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
         assert!(nobody.is_err(), "somebody connected");
         let allowing = Outbound::new(vec!["localhost".parse().unwrap()]);
