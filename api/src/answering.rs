@@ -231,17 +231,14 @@ impl Messages {
                 let whole = self.following.whole().await;
                 self.told = Told::default();
                 self.lacks_beginning = false;
-                match whole {
-                    Some(events) => {
-                        for event in events.into_iter().filter(|event| !event.is_last()) {
-                            self.told.tell(event);
-                        }
-                        self.heard.take()?
+                if let Some(events) = whole {
+                    for event in events.into_iter().filter(|event| !event.is_last()) {
+                        self.told.tell(event);
                     }
-                    None => {
-                        self.heard = None;
-                        Said { seq: before, event: FailureCode::Unavailable.event() }
-                    }
+                    self.heard.take()?
+                } else {
+                    self.heard = None;
+                    Said { seq: before, event: FailureCode::Unavailable.event() }
                 }
             }
             _ => self.heard.take()?,

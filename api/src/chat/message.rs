@@ -140,9 +140,10 @@ impl From<&ApiError> for Refusal {
         let refusal = match error.code {
             // As answers say it.
             Code::ServiceUnavailable => Self::for_now("unavailable", error.detail.as_str()),
-            Code::RateLimited | Code::InternalError => Self::for_now(error.code.as_str(), error.detail.as_str()),
-            // With a new token it goes on.
-            Code::CredentialExpired => Self::for_now(error.code.as_str(), error.detail.as_str()),
+            // With an expired credential it goes on once there is a new token.
+            Code::RateLimited | Code::InternalError | Code::CredentialExpired => {
+                Self::for_now(error.code.as_str(), error.detail.as_str())
+            }
             code => Self::new(code.as_str(), error.detail.as_str()),
         };
         Self { retry_after_seconds: error.retry_after_seconds(), ..refusal }

@@ -25,9 +25,13 @@ pub(super) fn key(searched_for: &str, open: &Open, writer: &str, memories: &[Str
     add(&normalised(searched_for));
     add(open.locale.as_deref().unwrap_or_default());
     add(&roles.len().to_string());
-    roles.iter().for_each(|role| add(role));
+    for role in &roles {
+        add(role);
+    }
     add(&memories.len().to_string());
-    memories.iter().for_each(|memory| add(memory));
+    for memory in memories {
+        add(memory);
+    }
     for passage in passages {
         add(&passage.article_id.to_string());
         add(&passage.slug);

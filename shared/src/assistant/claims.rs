@@ -86,8 +86,7 @@ impl Sentences {
 
 /// Where the first sentence ends, once it is known that nothing of it follows: markers may stand after the full stop.
 fn end_of_sentence(text: &str) -> Option<usize> {
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         let wide = matches!(c, '。' | '！' | '？');
         if c == '\n' && !text[..at].trim().is_empty() {
             return before_next_word(text, &text[at..]);
@@ -187,7 +186,7 @@ impl<'a> Checker<'a> {
         if support.is_empty() {
             return None;
         }
-        let markers: String = support.iter().map(|(marker, _)| format!("[{marker}]")).collect();
+        let markers = support.iter().fold(String::new(), |markers, (marker, _)| format!("{markers}[{marker}]"));
         let space = &sentence[sentence.trim_end().len()..];
         Some(Claim { text: format!("{} {markers}{space}", bare.trim_end()), support })
     }

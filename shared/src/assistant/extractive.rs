@@ -77,12 +77,11 @@ impl Composed {
     pub(super) fn citations(&self, passages: &[Passage]) -> Vec<Citation> {
         let mut citations: Vec<Citation> = Vec::new();
         for quote in &self.quotes {
-            match citations.iter_mut().find(|citation| citation.marker == quote.marker) {
-                Some(citation) => citation.quotes.push(quote.text.clone()),
-                None => {
-                    let passage = passages.iter().find(|passage| passage.marker == quote.marker);
-                    citations.extend(passage.map(|passage| passage.citation(vec![quote.text.clone()])));
-                }
+            if let Some(citation) = citations.iter_mut().find(|citation| citation.marker == quote.marker) {
+                citation.quotes.push(quote.text.clone());
+            } else {
+                let passage = passages.iter().find(|passage| passage.marker == quote.marker);
+                citations.extend(passage.map(|passage| passage.citation(vec![quote.text.clone()])));
             }
         }
         citations

@@ -12,7 +12,7 @@ use super::{
     passage::Passage,
     question::{Asked, Asker},
 };
-use crate::{auth::Roles, db::TenantTx};
+use crate::{auth::Roles, db::TenantTx, knowledge::PageUrl};
 
 /// Keeps a question, in its conversation.
 pub(super) async fn add(tx: &mut TenantTx, asked: &Asked) -> Result<Uuid, sqlx::Error> {
@@ -33,7 +33,7 @@ pub(super) async fn add(tx: &mut TenantTx, asked: &Asked) -> Result<Uuid, sqlx::
         tenant,
         conversation,
         asked.question.as_str(),
-        asked.page.as_ref().map(|page| page.key()),
+        asked.page.as_ref().map(PageUrl::key),
         asked.roles.as_slice(),
         asked.locale
     )

@@ -48,8 +48,7 @@ pub(crate) fn library() -> Folder {
         ),
         (
             "billing/vendors.md",
-            &"---\ntarget_roles: [vendor]\n---\n# Invoices of vendors\n\nVendors send their invoices to the purple mailbox."
-                .to_owned(),
+            "---\ntarget_roles: [vendor]\n---\n# Invoices of vendors\n\nVendors send their invoices to the purple mailbox.",
         ),
     ])
 }

@@ -297,7 +297,6 @@ fn parameters(path: &str) -> &'static [&'static str] {
         }
         "/api/v2/help-center/contextual/" => &["url", "title", "limit"],
         "/api/v2/help-center/admin/searches/" => &["only", "limit", "cursor"],
-        "/api/v2/help-center/assistant/conversations/" => &["session_id", "limit", "cursor"],
         "/api/v2/help-center/assistant/conversations/{session_id}/" => &["format"],
         "/api/v2/help-center/admin/conversations/" => &["outcome", "reason", "helpful", "since", "limit", "cursor"],
         "/api/v2/help-center/admin/handovers/" => &["status", "limit", "cursor"],
@@ -315,7 +314,9 @@ fn parameters(path: &str) -> &'static [&'static str] {
         | "/api/v2/help-center/articles/{id}/bookmark/"
         | "/api/v2/help-center/assistant/answers/{id}/"
         | "/api/v2/help-center/assistant/answers/{id}/cancel/" => &["session_id"],
-        "/api/v2/help-center/bookmarks/" => &["session_id", "limit", "cursor"],
+        "/api/v2/help-center/bookmarks/" | "/api/v2/help-center/assistant/conversations/" => {
+            &["session_id", "limit", "cursor"]
+        }
         "/api/v2/help-center/admin/reports/" | "/api/v2/help-center/admin/suggestions/" => {
             &["status", "article_id", "limit", "cursor"]
         }
@@ -1226,8 +1227,14 @@ fn ordinary_body(endpoint: &Endpoint) -> Option<Value> {
     let path = endpoint.path.strip_prefix("/api/v2/help-center/")?;
     Some(match (endpoint.method.as_str(), path) {
         ("GET" | "DELETE", _)
-        | (_, "articles/{id}/bookmark/" | "admin/import/" | "admin/assets/" | "assistant/token/")
-        | (_, "assistant/answers/{id}/cancel/") => return None,
+        | (
+            _,
+            "articles/{id}/bookmark/"
+            | "admin/import/"
+            | "admin/assets/"
+            | "assistant/token/"
+            | "assistant/answers/{id}/cancel/",
+        ) => return None,
         (_, "assistant/handovers/") => json!({ "session_id": "page" }),
         (_, "admin/handovers/{id}/") => json!({ "status": "closed" }),
         (_, "search/" | "assistant/") => json!({ "query": "page" }),

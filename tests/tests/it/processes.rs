@@ -441,7 +441,7 @@ async fn the_command_line_shows_and_moves_jobs() {
     assert_eq!(ask(&["jobs", "pause", "embeddings"]).await["paused"], true);
     let stats = ask(&["jobs", "stats"]).await;
     assert_eq!(
-        (&stats[0]["queue"], &stats[0]["is_paused"], &stats[0]["unrelayed"]),
+        (&stats[1]["queue"], &stats[1]["is_paused"], &stats[1]["unrelayed"]),
         (&"embeddings".into(), &true.into(), &2.into())
     );
     assert_eq!(ask(&["jobs", "resume", "embeddings"]).await["paused"], false);

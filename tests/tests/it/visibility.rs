@@ -506,7 +506,7 @@ fn probes(path: &str, article: &Article) -> Vec<Probe> {
         | "/api/v2/help-center/assistant/memories/{id}/" => {
             let path = path.replace("{session_id}", &format!("{canary}-conversation")).replace("{id}", &id.to_string());
             let delete = Probe { method: Method::DELETE, path: path.clone(), body: None, same_as_missing: true };
-            vec![get(path), delete]
+            if path.ends_with(&format!("/memories/{id}/")) { vec![delete] } else { vec![get(path), delete] }
         }
         "/api/v2/help-center/assistant/handovers/" => {
             let body = Some(json!({ "session_id": format!("{canary}-conversation"), "answer_id": id }));

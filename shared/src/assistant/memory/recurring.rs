@@ -9,7 +9,7 @@ use super::{MAX_MEMORY_CHARS, MemoryKind, NewMemory, unfit};
 
 /// Something that a person asked.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct PastQuestion {
     pub(super) conversation_id: Uuid,
     pub(super) question: String,
     pub(super) asked_at: DateTime<Utc>,
@@ -20,7 +20,7 @@ pub(super) struct Asked {
 
 /// What came again: an article that was cited, or a question that was refused, in at least two conversations on different days,
 /// at least once among the new ones. `asked` has the latest first.
-pub(super) fn issues(asked: &[Asked], is_new: impl Fn(&Asked) -> bool) -> Vec<NewMemory> {
+pub(super) fn issues(asked: &[PastQuestion], is_new: impl Fn(&PastQuestion) -> bool) -> Vec<NewMemory> {
     let mut issues: HashMap<String, Issue<'_>> = HashMap::new();
     for one in asked {
         let mut about: Vec<String> = one.cited.iter().map(|article| format!("article {article}")).collect();
@@ -40,14 +40,14 @@ pub(super) fn issues(asked: &[Asked], is_new: impl Fn(&Asked) -> bool) -> Vec<Ne
 }
 
 struct Issue<'a> {
-    last: &'a Asked,
+    last: &'a PastQuestion,
     conversations: HashSet<Uuid>,
     days: HashSet<NaiveDate>,
     is_new: bool,
 }
 
 impl<'a> Issue<'a> {
-    fn of(last: &'a Asked) -> Self {
+    fn of(last: &'a PastQuestion) -> Self {
         Self { last, conversations: HashSet::new(), days: HashSet::new(), is_new: false }
     }
 
@@ -76,8 +76,8 @@ pub(super) fn normalised(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn asked(conversation: u128, day: u32, question: &str, cited: &[u128]) -> Asked {
-        Asked {
+    fn asked(conversation: u128, day: u32, question: &str, cited: &[u128]) -> PastQuestion {
+        PastQuestion {
             conversation_id: Uuid::from_u128(conversation),
             question: question.to_owned(),
             asked_at: format!("2026-06-{day:02}T12:00:00Z").parse().unwrap(),

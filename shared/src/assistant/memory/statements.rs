@@ -99,7 +99,7 @@ pub(super) fn statements(question: &str, said_at: DateTime<Utc>) -> Vec<NewMemor
         let told = TOLD_TO.as_ref().and_then(|told| told.captures(spoken)?.get(1));
         if let Some(told) = told {
             let body = capitalised(told.as_str().trim());
-            found.push(memory(MemoryKind::Fact, about(&body), body, TOLD, said_at));
+            found.push(memory(MemoryKind::Fact, about(&body), &body, TOLD, said_at));
             continue;
         }
         let clauses: Vec<&str> = sentence.split([',', ';', ':', '(', ')', '–', '—']).collect();
@@ -125,7 +125,7 @@ fn statement(clause: &str, said_at: DateTime<Utc>) -> Option<NewMemory> {
     }
     let subject = pattern.captures(clause)?.get(1).map(|subject| normalised(subject.as_str()));
     let body = capitalised(clause);
-    Some(memory(*kind, subject.unwrap_or_else(|| normalised(&body)), body, SAID, said_at))
+    Some(memory(*kind, subject.unwrap_or_else(|| normalised(&body)), &body, SAID, said_at))
 }
 
 /// What a text that is to be remembered is about: what it would be about if it were just said.
@@ -134,7 +134,7 @@ fn about(body: &str) -> String {
     normalised(said.unwrap_or(body))
 }
 
-fn memory(kind: MemoryKind, about: String, body: String, confidence: f32, said_at: DateTime<Utc>) -> NewMemory {
+fn memory(kind: MemoryKind, about: String, body: &str, confidence: f32, said_at: DateTime<Utc>) -> NewMemory {
     let body = body.chars().take(MAX_MEMORY_CHARS).collect();
     NewMemory { kind, about, body, confidence, said_at }
 }

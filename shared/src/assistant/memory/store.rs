@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{KEPT_DAYS, LOOKED_AT, MAX_MEMORIES, Memory, MemoryKind, NewMemory, QUIET, recurring::Asked};
+use super::{KEPT_DAYS, LOOKED_AT, MAX_MEMORIES, Memory, MemoryKind, NewMemory, QUIET, recurring::PastQuestion};
 use crate::{
     assistant::{jobs::RememberConversation, question::Asker},
     db::{Database, TenantTx},
@@ -126,10 +126,10 @@ pub(super) async fn new_questions(
 }
 
 /// What a person asked in the last 90 days, the latest first: what was refused, and what was answered by which articles.
-pub(super) async fn asked(tx: &mut TenantTx, asker: &Asker) -> Result<Vec<Asked>, sqlx::Error> {
+pub(super) async fn asked(tx: &mut TenantTx, asker: &Asker) -> Result<Vec<PastQuestion>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     sqlx::query_as!(
-        Asked,
+        PastQuestion,
         r#"select a.conversation_id, a.question, a.asked_at, a.outcome = 'refused' as "is_refused!",
                   array(select p.article_id from answer_passages p
                         where p.tenant_id = a.tenant_id and p.answer_id = a.id and p.is_cited) as "cited!"

@@ -75,7 +75,7 @@ fn ask(client: &reqwest::Client, deployment: &Deployment, number: usize) -> anyh
     let question = deployment.questions[number % deployment.questions.len()].clone();
     let request = client
         .post(format!("http://{}/api/v2/help-center/assistant/", deployment.address))
-        .bearer_auth(deployment.token(number)?)
+        .bearer_auth(Deployment::token(number)?)
         .header("accept", "text/event-stream")
         .json(&json!({ "query": question }));
     Ok(tokio::spawn(async move {

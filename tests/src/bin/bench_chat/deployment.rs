@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use shared::{
     auth::jwt::{self, NewToken},
+    clock::Clock,
     tenancy::TenantId,
 };
 use tests::{
@@ -52,8 +53,8 @@ impl Deployment {
     }
 
     /// A token of one of many people, good for a day.
-    pub(crate) fn token(&self, person: usize) -> anyhow::Result<String> {
-        let (person, exp) = (format!("person-{person}"), chrono::Utc::now().timestamp() + 86_400);
+    pub(crate) fn token(person: usize) -> anyhow::Result<String> {
+        let (person, exp) = (format!("person-{person}"), Clock::system().now().timestamp() + 86_400);
         let token = NewToken { sub: &person, tenant: TENANT, roles: &[], name: "A Person", exp };
         Ok(jwt::sign(&JWT_SECRET.into(), &token)?)
     }

@@ -121,7 +121,7 @@ async fn answer(mut socket: Socket, question: String) -> anyhow::Result<Heard> {
 async fn open(deployment: &Deployment, number: usize) -> anyhow::Result<Socket> {
     let url = format!("ws://{}/ws/help-center/chat/session-{number}/", deployment.address);
     let mut request = url.into_client_request()?;
-    request.headers_mut().insert("authorization", format!("Bearer {}", deployment.token(number)?).parse()?);
+    request.headers_mut().insert("authorization", format!("Bearer {}", Deployment::token(number)?).parse()?);
     let (mut socket, _) = connect_async(request).await?;
     match socket.next().await {
         Some(Ok(Message::Text(hello))) if hello.contains("\"connection\"") => Ok(socket),
