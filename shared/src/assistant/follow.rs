@@ -25,7 +25,7 @@ const LOOK_AT_ROW_EVERY: Duration = Duration::from_secs(2);
 /// How long Redis may be away before the asker is told. Longer than a new connection takes.
 const AWAY_FOR: Duration = Duration::from_millis(700);
 /// How long an answer may take in all.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long to wait before listening again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// No answer has as many events: whoever says that they heard more is told everything anew.

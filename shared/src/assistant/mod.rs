@@ -49,7 +49,7 @@ use uuid::Uuid;
 
 pub use event::{Citation, Done, Event, Failure, FailureCode, Nearest, Outcome, Reason, Step, Usage};
 use extractive::SentenceVectors;
-pub use follow::{Following, PATIENCE, Relay};
+pub use follow::{Following, Relay};
 pub use html::html;
 pub use jobs::{ExpireMemories, GenerateAnswer, ReconcileAnswers, RememberConversation};
 pub use question::{Asked, Asker, MAX_QUESTION_CHARS, MAX_SESSION_CHARS, MIN_QUESTION_CHARS, Question, QuestionError};
@@ -120,11 +120,6 @@ pub async fn ask(tx: &mut TenantTx, asked: &Asked) -> Result<AnswerId, sqlx::Err
 /// An asker's own answer. `None`: there is none of theirs.
 pub async fn answer(tx: &mut TenantTx, asker: &Asker, id: Uuid) -> Result<Option<Answer>, sqlx::Error> {
     store::answer(tx, asker, id).await
-}
-
-/// An asker's answers in a session, the latest first, at most so many.
-pub async fn answers(tx: &mut TenantTx, asker: &Asker, session: &str, limit: i64) -> Result<Vec<Answer>, sqlx::Error> {
-    store::answers(tx, asker, Some(session), None, limit).await
 }
 
 /// Keeps whether an answer helped; the latest word counts. `false`: there is no such answer of the asker's, or it has not ended.

@@ -92,11 +92,6 @@ impl AnswerStreams {
         Ok(Self { client, connection, prefix: config.prefix.clone() })
     }
 
-    /// Asks the server for a sign of life.
-    pub async fn ping(&self) -> Result<(), RedisError> {
-        patiently(self.connection.clone().ping()).await
-    }
-
     /// Begins to write an answer: nobody else may add to it any more, and those who heard the beginning of an earlier attempt
     /// are told that it is void.
     pub async fn begin(&self, answer: AnswerId) -> Result<Writing, RedisError> {
