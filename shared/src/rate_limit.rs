@@ -10,7 +10,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use redis::{AsyncCommands as _, Script, aio::ConnectionManagerConfig};
+use redis::{AsyncCommands as _, Script};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
@@ -90,12 +90,7 @@ impl std::fmt::Debug for RateLimiter {
 impl RateLimiter {
     /// Prepares the connection; it is made, and made again, when it is needed.
     pub fn open(config: &QueueConfig) -> Result<Self, RedisError> {
-        let settings = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(200));
-        let connection = Connection::prepare(redis::Client::open(config.redis_url.expose_secret())?, settings)?;
+        let connection = Connection::impatient(redis::Client::open(config.redis_url.expose_secret())?, PATIENCE)?;
         Ok(Self { connection, prefix: config.prefix.clone() })
     }
 

@@ -36,6 +36,16 @@ impl Connection {
         Ok(Self { client, settings, current: Arc::new(Mutex::new(Current { manager, generation: 0 })) })
     }
 
+    /// For calls that somebody waits for: tried once more, and soon, when `patience` is over.
+    pub(crate) fn impatient(client: Client, patience: Duration) -> Result<Self, RedisError> {
+        let settings = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(patience))
+            .set_response_timeout(Some(patience))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(200));
+        Self::prepare(client, settings)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Current> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

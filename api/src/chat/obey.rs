@@ -12,7 +12,7 @@ use super::{
 use crate::{
     answering::Messages,
     error::ApiError,
-    routes::{ask_for, cancel_answer, find_answer, parse_page, parse_question, rate_answer},
+    routes::{ask_for, cancel_answer, check_tellable, find_answer, parse_page, parse_question, rate_answer},
 };
 
 /// How many answers a socket follows at once.
@@ -100,7 +100,11 @@ impl Socket {
         self.check_followed(Some(answer))?;
         let chat = &self.chat;
         let tenant = chat.caller.tenant;
-        find_answer(&chat.services, tenant, &chat.asker, answer).await.map_err(|error| {
+        let tellable = async {
+            find_answer(&chat.services, tenant, &chat.asker, answer).await?;
+            check_tellable(&chat.services, &chat.caller, answer).await
+        };
+        tellable.await.map_err(|error: ApiError| {
             log(&error);
             Refusal::from(&error)
         })?;

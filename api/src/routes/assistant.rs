@@ -13,7 +13,7 @@ use serde::Deserialize;
 use shared::{
     assistant::{
         self, Answer, AnswerId, Asked, Asker, FailureCode, MAX_COMMENT_CHARS, MAX_SESSION_CHARS, Question,
-        QuestionError,
+        QuestionError, conversations,
     },
     auth::Principal,
     knowledge::{PageUrl, PageUrlError},
@@ -119,6 +119,7 @@ pub(crate) async fn ask(
             (AnswerMessage = "text/event-stream"),
         )),
         (status = 404, description = "There is no such answer of the caller's", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is told no more, for it names an article that the caller may not see any more; or it was given up", body = Problem, content_type = "application/problem+json"),
         InvalidRequest, Reader,
     )
 )]
@@ -129,11 +130,14 @@ pub(crate) async fn answer(
     id: Path<String>,
     query: Query<SessionQuery>,
 ) -> Result<HttpResponse, ApiError> {
+    let query = query.into_inner();
     let (asker, found) = own(&services, &caller, &id, query.session_id.as_deref()).await?;
     let id = found.id;
+    check_tellable(&services, &caller, id).await?;
     if !wants_events(&http) {
         let messages = Messages::new(services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, 0, false));
-        return whole(messages, found.session).await;
+        let session = found.session.or(query.session_id).unwrap_or_default();
+        return whole(messages, session).await;
     }
     let after = http.headers().get("last-event-id").and_then(|last| last.to_str().ok()?.parse().ok()).unwrap_or(0);
     let following = services.relay.follow(asker, AnswerId { tenant: caller.tenant, id }, after, false);
@@ -188,6 +192,18 @@ pub(crate) async fn find_answer(
 ) -> Result<Answer, ApiError> {
     let mut tx = services.database.tenant(tenant).await?;
     assistant::answer(&mut tx, asker, id).await?.ok_or_else(no_such_answer)
+}
+
+/// Refuses to tell an answer again that names what the caller may not see any more.
+pub(crate) async fn check_tellable(services: &Services, caller: &Principal, id: Uuid) -> Result<(), ApiError> {
+    let mut tx = services.database.tenant(caller.tenant).await?;
+    if !conversations::is_withheld(&mut tx, id, &caller.roles).await? {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::NotPossible,
+        "This answer names an article that you may not see any more. Please ask again.",
+    ))
 }
 
 /// Gives up an answer that is not wanted any more.

@@ -140,7 +140,8 @@ pub(crate) async fn list(
     let mut tx = services.database.tenant(caller.tenant).await?;
     let mut found = conversations::conversations(&mut tx, &filter).await?;
     let next_cursor = paging::next_cursor(&mut found, limit, |last| (last.last_asked_at, last.id));
-    let results = found.into_iter().map(line).collect();
+    let session = query.session_id.as_deref().unwrap_or_default();
+    let results = found.into_iter().map(|conversation| line(conversation, session)).collect();
     Ok(private(&ConversationPage { results, next_cursor }))
 }
 
@@ -173,7 +174,7 @@ pub(crate) async fn detail(
     let transcript = conversations::transcript(&mut tx, &asker, &session, &caller.roles).await?;
     let transcript = transcript.ok_or_else(no_such_conversation)?;
     if !as_markdown {
-        return Ok(private(&body(transcript)));
+        return Ok(private(&body(transcript, &session)));
     }
     let root = services.config.public_url.trim_end_matches('/');
     let text = assistant::to_markdown(&transcript, |citation| format!("{root}{}", citation_url(citation)));
@@ -224,9 +225,10 @@ pub(super) fn private(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
 }
 
-fn line(conversation: Conversation) -> ConversationLine {
+/// `session`: as the caller names it; visitors alone know that.
+fn line(conversation: Conversation, session: &str) -> ConversationLine {
     ConversationLine {
-        session_id: conversation.session,
+        session_id: conversation.session.unwrap_or_else(|| session.to_owned()),
         started_at: conversation.started_at,
         last_asked_at: conversation.last_asked_at,
         questions: conversation.questions,
@@ -235,9 +237,9 @@ fn line(conversation: Conversation) -> ConversationLine {
     }
 }
 
-fn body(transcript: Transcript) -> TranscriptBody {
+fn body(transcript: Transcript, session: &str) -> TranscriptBody {
     TranscriptBody {
-        conversation: line(transcript.conversation),
+        conversation: line(transcript.conversation, session),
         exchanges: transcript.exchanges.into_iter().map(exchange_line).collect(),
     }
 }

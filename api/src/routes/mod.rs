@@ -40,7 +40,8 @@ pub(crate) use articles::{
 };
 pub(crate) use assets::AssetLine;
 pub(crate) use assistant::{
-    AnswerFeedbackBody, AskBody, ask_for, cancel_answer, find_answer, parse_page, parse_question, rate_answer,
+    AnswerFeedbackBody, AskBody, ask_for, cancel_answer, check_tellable, find_answer, parse_page, parse_question,
+    rate_answer,
 };
 pub(crate) use audit_log::{AuditEntry, AuditPage};
 pub(crate) use bulk::BulkBody;

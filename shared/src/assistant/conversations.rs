@@ -26,9 +26,9 @@ pub struct Conversation {
     pub id: Uuid,
     /// Who asks: `person:SUBJECT`, `visitor:HASH` or `key:ID`.
     pub asker: String,
-    /// As the client names it. Of visitors a secret: with it their conversation is read.
+    /// As the client names it. `None`: a visitor's, whose name nobody else is to know.
     #[serde(skip)]
-    pub session: String,
+    pub session: Option<String>,
     /// When the first question was asked.
     pub started_at: DateTime<Utc>,
     /// When the last one was.
@@ -118,7 +118,9 @@ pub async fn transcript(
     roles: &Roles,
 ) -> Result<Option<Transcript>, sqlx::Error> {
     let filter = ConversationFilter { asker: Some(asker.clone()), limit: 1, ..ConversationFilter::default() };
-    let Some(conversation) = find(tx, &filter, None, Some(session)).await?.pop() else { return Ok(None) };
+    let Some(conversation) = find(tx, &filter, None, Some(asker.session_name(session))).await?.pop() else {
+        return Ok(None);
+    };
     let exchanges = exchanges(tx, conversation.id, Some(roles), MAX_EXCHANGES).await?;
     Ok(Some(Transcript { conversation, exchanges }))
 }
@@ -148,7 +150,7 @@ pub async fn erase(tx: &mut TenantTx, asker: &Asker, session: &str) -> Result<bo
         "delete from conversations where tenant_id = $1 and asker = $2 and session_id = $3",
         tenant,
         asker.as_str(),
-        session
+        asker.session_name(session)
     )
     .execute(tx.connection())
     .await?;
@@ -165,7 +167,7 @@ async fn find(
     let (before_at, before_id) = filter.before.unzip();
     sqlx::query_as!(
         Conversation,
-        r#"select c.id, c.asker, c.session_id as session, c.started_at, c.last_asked_at,
+        r#"select c.id, c.asker, case when c.session_id <> c.asker then c.session_id end as session, c.started_at, c.last_asked_at,
                   (select count(*) from answers a where a.tenant_id = c.tenant_id and a.conversation_id = c.id) as "questions!",
                   coalesce(l.question, '') as "last_question!", l.outcome as "last_outcome?",
                   exists (select from handovers h where h.tenant_id = c.tenant_id and h.conversation_id = c.id
@@ -252,6 +254,24 @@ async fn exchanges(
         }
     });
     Ok(exchanges.collect())
+}
+
+/// Whether an answer names articles that somebody with these roles may not see any more.
+pub async fn is_withheld(tx: &mut TenantTx, answer: Uuid, roles: &Roles) -> Result<bool, sqlx::Error> {
+    let tenant = tx.tenant().uuid();
+    sqlx::query_scalar!(
+        r#"select exists (
+               select from answers a, jsonb_array_elements(a.citations || a.nearest) e
+               where a.tenant_id = $1 and a.id = $2 and not exists (
+                   select from articles x
+                   where x.tenant_id = a.tenant_id and x.id = (e ->> 'article_id')::uuid
+                     and article_is_visible(x.status, x.target_roles, $3))) as "is_withheld!""#,
+        tenant,
+        answer,
+        roles.as_slice()
+    )
+    .fetch_one(tx.connection())
+    .await
 }
 
 /// What is kept as a list.

@@ -66,7 +66,7 @@ pub async fn request(
            order by a.asked_at desc, a.id desc limit 1",
         tenant,
         asker.as_str(),
-        session,
+        asker.session_name(session),
         new.answer
     )
     .fetch_optional(tx.connection())

@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 use crate::{
     auth::{Identity, Pepper, Principal, Roles},
-    knowledge::{PageUrl, feedback::ReaderKey},
+    knowledge::{
+        PageUrl,
+        feedback::{ReaderKey, session_name},
+    },
     markdown::strip_invisible,
 };
 
@@ -80,6 +83,11 @@ impl Asker {
     /// Whether it is a person, of whom something may be remembered.
     pub fn is_person(&self) -> bool {
         self.0.starts_with("person:")
+    }
+
+    /// Under which name a session of theirs is kept.
+    pub(super) fn session_name<'a>(&'a self, session: &'a str) -> &'a str {
+        session_name(&self.0, session)
     }
 
     pub(super) fn from_row(asker: String) -> Self {

@@ -23,7 +23,7 @@ pub(super) async fn add(tx: &mut TenantTx, asked: &Asked) -> Result<Uuid, sqlx::
          returning id",
         tenant,
         asked.asker.as_str(),
-        asked.session
+        asked.asker.session_name(&asked.session)
     )
     .fetch_one(tx.connection())
     .await?;
@@ -305,8 +305,8 @@ pub(super) async fn give_up(tx: &mut TenantTx, answer: Uuid, why: FailureCode) -
 pub struct Answer {
     /// Which.
     pub id: Uuid,
-    /// The session that it was asked in.
-    pub session: String,
+    /// The session that it was asked in, as the client named it. `None`: a visitor's, whose name nobody else is to know.
+    pub session: Option<String>,
     /// What was asked.
     pub question: String,
     /// When.
@@ -321,41 +321,26 @@ pub struct Answer {
 
 /// An asker's answer by its id.
 pub(super) async fn answer(tx: &mut TenantTx, asker: &Asker, answer: Uuid) -> Result<Option<Answer>, sqlx::Error> {
-    let mut found = answers(tx, asker, None, Some(answer), 1).await?;
-    Ok(found.pop())
-}
-
-/// An asker's answers, the latest first: of one session, or one of them.
-pub(super) async fn answers(
-    tx: &mut TenantTx,
-    asker: &Asker,
-    session: Option<&str>,
-    answer: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Answer>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
-    let rows = sqlx::query_as!(
+    let row = sqlx::query_as!(
         Row,
-        r#"select a.id, c.session_id, a.question, a.asked_at, a.finished_at, a.status, a.outcome, a.reason, a.answer, a.citations,
+        r#"select a.id, case when c.session_id <> c.asker then c.session_id end as session, a.question, a.asked_at, a.finished_at, a.status, a.outcome, a.reason, a.answer, a.citations,
                   a.nearest, a.provider, a.degraded, a.is_cached, a.withheld_claims, a.input_tokens, a.output_tokens, a.usd::float8 as usd,
                   a.is_helpful
            from answers a join conversations c on c.tenant_id = a.tenant_id and c.id = a.conversation_id
-           where a.tenant_id = $1 and c.asker = $2 and ($3::text is null or c.session_id = $3) and ($4::uuid is null or a.id = $4)
-           order by a.asked_at desc, a.id desc limit $5"#,
+           where a.tenant_id = $1 and c.asker = $2 and a.id = $3"#,
         tenant,
         asker.as_str(),
-        session,
-        answer,
-        limit
+        answer
     )
-    .fetch_all(tx.connection())
+    .fetch_optional(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(Row::into_answer).collect())
+    Ok(row.map(Row::into_answer))
 }
 
 struct Row {
     id: Uuid,
-    session_id: String,
+    session: Option<String>,
     question: String,
     asked_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
@@ -402,7 +387,7 @@ impl Row {
         };
         Answer {
             id: self.id,
-            session: self.session_id,
+            session: self.session,
             question: self.question,
             asked_at: self.asked_at,
             finished_at: self.finished_at,

@@ -10,7 +10,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use redis::{AsyncCommands as _, Script, aio::ConnectionManagerConfig, streams::StreamRangeReply};
+use redis::{AsyncCommands as _, Script, streams::StreamRangeReply};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
@@ -82,13 +82,8 @@ impl std::fmt::Debug for AnswerStreams {
 impl AnswerStreams {
     /// Prepares the connection; it is made, and made again, when it is needed.
     pub fn open(config: &QueueConfig) -> Result<Self, RedisError> {
-        let settings = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(200));
         let client = redis::Client::open(config.redis_url.expose_secret())?;
-        let connection = Connection::prepare(client.clone(), settings)?;
+        let connection = Connection::impatient(client.clone(), PATIENCE)?;
         Ok(Self { client, connection, prefix: config.prefix.clone() })
     }
 

@@ -96,7 +96,7 @@ mod tests {
             conversation: Conversation {
                 id: Uuid::nil(),
                 asker: "person:a".to_owned(),
-                session: "s".to_owned(),
+                session: Some("s".to_owned()),
                 started_at: at,
                 last_asked_at: at,
                 questions: 3,

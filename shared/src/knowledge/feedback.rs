@@ -33,6 +33,11 @@ impl ReaderKey {
         &self.0
     }
 
+    /// Under which name a session of theirs is kept.
+    pub(crate) fn session_name<'a>(&'a self, session: &'a str) -> &'a str {
+        session_name(&self.0, session)
+    }
+
     /// A person, or a visitor of a public help center by the session that their browser keeps, of which only a keyed hash is
     /// stored. `None`: machines leave nothing, nor do visitors without a session.
     pub fn of(caller: &Principal, session: Option<&str>, pepper: &Pepper) -> Option<Self> {
@@ -47,6 +52,12 @@ impl ReaderKey {
             }
         }
     }
+}
+
+/// Under which name the session of somebody who is known as `key` is kept. A visitor is known by its name alone: nothing is kept
+/// of it but the hash that they are known as.
+pub(crate) fn session_name<'a>(key: &'a str, session: &'a str) -> &'a str {
+    if key.starts_with("visitor:") { key } else { session }
 }
 
 /// The votes on an article, and the reader's own.

@@ -41,8 +41,12 @@ pub async fn record(tx: &mut TenantTx, answered: &Answered<'_>) -> Result<Uuid, 
     let result_count = i32::try_from(answered.outcome.total).unwrap_or(i32::MAX);
     let took_ms = i32::try_from(answered.took_ms).unwrap_or(i32::MAX);
     let is_degraded = !answered.outcome.degraded.is_empty();
+    let session = match answered.searcher {
+        Some(searcher) => answered.session.map(|session| searcher.session_name(session)),
+        None => answered.session,
+    };
     let previous = match answered.searcher {
-        Some(searcher) => previous(tx, searcher, answered.session).await?,
+        Some(searcher) => previous(tx, searcher, session).await?,
         None => None,
     };
     if let Some(previous) = previous.as_ref().filter(|previous| previous.goes_on(&normalised)) {
@@ -70,7 +74,7 @@ pub async fn record(tx: &mut TenantTx, answered: &Answered<'_>) -> Result<Uuid, 
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
         tenant,
         answered.searcher.map(ReaderKey::as_str),
-        answered.session,
+        session,
         answered.query.as_str(),
         normalised,
         answered.locale,

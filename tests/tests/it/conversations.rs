@@ -1,6 +1,9 @@
 //! What was asked stays with whoever asked: they read it again, keep it and erase it, and nobody else sees it but staff.
 
-use reqwest::{Method, StatusCode, header::HOST};
+use reqwest::{
+    Method, StatusCode,
+    header::{ACCEPT, HOST},
+};
 use serde_json::{Value, json};
 use shared::{
     assistant::{self, Asker, retention},
@@ -200,13 +203,24 @@ async fn a_visitors_session_is_the_key_to_their_conversation_and_is_told_to_nobo
     let body = json!({ "query": QUESTION, "session_id": secret });
     let (status, answer) = tests::json(visit(Method::POST, ASK).json(&body)).await;
     worker.stop().await;
-    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!((status, &answer["session_id"]), (StatusCode::OK, &json!(secret)), "{answer}");
+    let (status, _) = tests::json(
+        visit(Method::POST, "/api/v2/help-center/search/").json(&json!({ "query": "password", "session_id": secret })),
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK);
+    let kept = "select (select count(*) from conversations where session_id like '%random-text%')
+                     + (select count(*) from searches where session_id like '%random-text%')";
+    assert_eq!((world.number(kept).await, world.number("select count(*) from searches").await), (0, 1));
 
     let read = async |path: &str| tests::json(visit(Method::GET, path)).await;
     let (status, transcript) = read(&conversation(secret)).await;
     assert_eq!((status, &transcript["exchanges"][0]["question"]), (StatusCode::OK, &json!(QUESTION)));
     let (_, listed) = read(&format!("{}?session_id={secret}", conversations())).await;
-    assert_eq!(listed["results"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["results"][0]["session_id"], secret);
+    let (_, again) =
+        read(&format!("{ASK}answers/{}/?session_id={secret}", answer["answer_id"].as_str().unwrap())).await;
+    assert_eq!(again["session_id"], secret, "{again}");
     assert_eq!(read(&conversation("another-random-text-of-a-browser")).await.0, StatusCode::NOT_FOUND);
     assert_eq!(read(&conversation("short")).await.0, StatusCode::NOT_FOUND);
     assert_eq!(read(&conversations()).await.0, StatusCode::UNAUTHORIZED, "whose would it be");
@@ -237,6 +251,14 @@ async fn an_answer_of_what_one_may_not_see_any_more_is_not_told_again() {
     };
     let (transcript, document) = told(&vendor).await;
     assert!(transcript.to_string().contains("purple") && document.contains("purple"), "{document}");
+    let again = format!("{ASK}answers/{}/", answer["answer_id"].as_str().unwrap());
+    assert!(world.get(&again, &vendor).await.to_string().contains("purple"));
+    for accept in ["application/json", "text/event-stream"] {
+        let request = world.request(Method::GET, &again, &world.ada).header(ACCEPT, accept);
+        let (status, refused) = tests::json(request).await;
+        assert_eq!(status, StatusCode::CONFLICT, "{refused}");
+        assert!(!refused.to_string().contains("purple") && !refused.to_string().contains("nvoices"), "{refused}");
+    }
     let (transcript, document) = told(&world.ada).await;
     assert!(!transcript.to_string().contains("purple") && !document.contains("purple"), "{transcript}\n{document}");
     assert!(!transcript.to_string().contains("Invoices of vendors"), "{transcript}");

@@ -40,7 +40,7 @@ pub(super) async fn mark(
            returning id, remember_at as "due_at!""#,
         tenant,
         asker.as_str(),
-        session,
+        asker.session_name(session),
         QUIET.as_seconds_f64(),
         LOST_AFTER_SECONDS
     )
