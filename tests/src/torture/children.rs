@@ -1,6 +1,7 @@
 //! What the torture's child processes do. They are this program again, with hidden arguments and the product's variables.
 
 use std::{
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -15,14 +16,16 @@ use scheduler::{
 };
 use shared::{
     clock::Clock,
-    config::{DatabaseConfig, QueueConfig, TelemetryConfig, WorkerConfig},
+    config::{ApiConfig, AuthConfig, DatabaseConfig, LlmConfig, QueueConfig, TelemetryConfig, WorkerConfig},
     db::{Database, TenantTx},
+    llm::Llm,
     queue::{
         self, Job, QueueStore,
         admin::{self, Selection},
         worker::Worker,
     },
     scheduling::Template,
+    search::Search,
     telemetry::{self, shutdown},
     tenancy::{self, TenantId},
 };
@@ -31,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    chats,
     editor::Editor,
     jobs::{
         self, Contested, Fast, Flaky, Garbled, Hopeless, Journal, Killer, Later, Limited, Overdue, Panicking, Quick,
@@ -71,6 +75,12 @@ pub(super) enum Child {
     /// Writes, publishes, tags and imports articles.
     #[command(hide = true)]
     Editor { journal: PathBuf, seed: u64 },
+    /// Runs the product's API.
+    #[command(hide = true)]
+    Api,
+    /// Asks the assistant.
+    #[command(hide = true)]
+    Asker { journal: PathBuf, seed: u64, apis: Vec<SocketAddr> },
     /// Tries dead letters again, puts them away, and cancels jobs.
     #[command(hide = true)]
     Operator { seed: u64 },
@@ -99,10 +109,29 @@ impl Child {
             Self::Editor { journal, seed } => {
                 Editor::new(database, &journal, StdRng::seed_from_u64(seed)).await.run(shutdown.stop).await;
             }
+            Self::Api => serve(database, shutdown.stop).await,
+            Self::Asker { journal, seed, apis } => chats::ask(&apis, &journal, seed, &shutdown.stop).await,
             Self::Operator { seed } => operate(&database, StdRng::seed_from_u64(seed), &shutdown.stop).await,
         }
         traces.finish().await;
     }
+}
+
+/// The API as its program starts it, without a model: questions are embedded by workers.
+async fn serve(database: Database, stopping: CancellationToken) {
+    let config = ApiConfig::from_env().unwrap();
+    let auth = AuthConfig::from_env().unwrap();
+    let queues = QueueConfig::from_env().unwrap();
+    let search = Search::new(database.clone(), []);
+    let llm = Llm::new(&LlmConfig::from_env().unwrap(), None, database.clone(), Clock::system()).unwrap();
+    let listener = TcpListener::bind(config.address).unwrap();
+    let services = api::Services::new(config, &auth, database, search, &queues, llm, Clock::system()).unwrap();
+    let services = api::Services { stopping, ..services };
+    // Actix' server wants actix' runtime.
+    let served = tokio::task::spawn_blocking(|| {
+        actix_web::rt::System::new().block_on(async { api::serve(listener, services)?.await })
+    });
+    served.await.unwrap().unwrap();
 }
 
 /// To be called by the first thread.

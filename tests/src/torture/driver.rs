@@ -24,13 +24,14 @@ use super::{
     history::{self, Reader},
     product,
     report::{self, Kept, Rest, Run},
-    servers::{Postgres, Redis},
+    servers::{Postgres, Redis, free_port},
 };
 
 const WORKERS: u32 = 5;
 const SCHEDULERS: u32 = 3;
 const ENQUEUERS: u32 = 3;
 const OPERATORS: u32 = 2;
+const APIS: u32 = 2;
 const TENANTS: u32 = 20;
 /// How many seconds lie between the due times of each line.
 const EVERY: &[(&str, i64)] = &[("every_second", 1), ("every_other_second", 2)];
@@ -226,7 +227,7 @@ impl Torture {
     async fn heal(&mut self) -> (Rest, DateTime<Utc>) {
         let healing = Instant::now();
         self.faults.heal();
-        for slot in self.slots(&[Role::Enqueuer, Role::Editor, Role::Operator]) {
+        for slot in self.slots(&[Role::Enqueuer, Role::Editor, Role::Operator, Role::Asker]) {
             slot.stop();
         }
         let mut rest = Rest::default();
@@ -253,6 +254,7 @@ impl Torture {
         rest.dead_letters = self.count("dead_at is not null").await;
         self.check_rest(&rest);
         self.check_product().await;
+        self.check_chats().await;
         (rest, until)
     }
 
@@ -295,6 +297,16 @@ impl Torture {
         };
         for problem in problems.await.unwrap_or_else(|error| vec![format!("it cannot be checked: {error}")]) {
             self.checker.violated(Invariant::Product, problem);
+        }
+    }
+
+    async fn check_chats(&mut self) {
+        let problems = async {
+            let mut owner = PgConnection::connect(self.faults.owner_url.expose_secret()).await?;
+            self.checker.chats.problems(&mut owner).await
+        };
+        for problem in problems.await.unwrap_or_else(|error| vec![format!("it cannot be checked: {error}")]) {
+            self.checker.violated(Invariant::Chats, problem);
         }
     }
 
@@ -390,7 +402,8 @@ async fn prepare(postgres: &Postgres) {
     history::install(&mut owner).await.unwrap();
     let mut transaction = database(&postgres.service_url()).untenanted().await.unwrap();
     for slug in (0..TENANTS).map(|n| format!("tenant-{n}")).chain([editor::TENANT.to_owned()]) {
-        let new = NewTenant { slug: slug.parse().unwrap(), name: slug, hosts: Vec::new(), is_public: false };
+        let is_public = slug == editor::TENANT;
+        let new = NewTenant { slug: slug.parse().unwrap(), name: slug, hosts: Vec::new(), is_public };
         tenancy::create(&mut transaction, &new).await.unwrap();
     }
     transaction.commit().await.unwrap();
@@ -422,8 +435,29 @@ async fn slots(arguments: &Arguments, seed: u64, ground: &Ground) -> Vec<Arc<Slo
         slots.push(Slot::new(Role::Enqueuer, index, own, ground).await);
     }
     slots.push(Slot::new(Role::Editor, 0, vec![seed.to_string()], ground).await);
+    let apis: Vec<String> = (0..APIS).map(|_| format!("127.0.0.1:{}", free_port())).collect();
+    for (index, address) in (0..).zip(&apis) {
+        let variables = api_variables(address);
+        slots.push(Slot::with_variables(Role::Api, index, Vec::new(), variables, ground).await);
+    }
+    slots.push(Slot::new(Role::Asker, 0, [seed.to_string()].into_iter().chain(apis).collect(), ground).await);
     for index in 0..OPERATORS {
         slots.push(Slot::new(Role::Operator, index, vec![(seed + u64::from(index)).to_string()], ground).await);
     }
     slots
+}
+
+/// Without limits: what is asked is not to be refused.
+fn api_variables(address: &str) -> Vec<(&'static str, String)> {
+    let most = || 1_000_000.to_string();
+    vec![
+        ("API_ADDRESS", address.to_owned()),
+        ("API_KEY_PEPPER", "a pepper of at least thirty-two bytes, for tests only".to_owned()),
+        ("DEFAULT_TENANT", editor::TENANT.to_owned()),
+        ("ASSISTANT_QUESTIONS_PER_MINUTE", most()),
+        ("ASSISTANT_QUESTIONS_BURST", most()),
+        ("ASSISTANT_QUESTIONS_PER_DAY", most()),
+        ("ASSISTANT_TENANT_QUESTIONS_PER_MINUTE", most()),
+        ("CHAT_SOCKETS_PER_PERSON", most()),
+    ]
 }

@@ -32,6 +32,9 @@ pub(super) enum Role {
     /// Somebody who keeps the product's own jobs busy.
     Editor,
     Operator,
+    Api,
+    /// Somebody who asks the assistant. No fault is theirs: they are the observer.
+    Asker,
 }
 
 impl Role {
@@ -43,6 +46,8 @@ impl Role {
             Self::Enqueuer => "enqueuer",
             Self::Editor => "editor",
             Self::Operator => "operator",
+            Self::Api => "api",
+            Self::Asker => "asker",
         }
     }
 
@@ -51,7 +56,7 @@ impl Role {
         match self {
             Self::Worker | Self::Witness => "warn,shared::queue::worker::lease=debug",
             Self::Scheduler => "info",
-            Self::Enqueuer | Self::Editor | Self::Operator => "warn",
+            Self::Enqueuer | Self::Editor | Self::Operator | Self::Api | Self::Asker => "warn",
         }
     }
 }
@@ -85,6 +90,8 @@ pub(super) struct Slot {
     pub(super) postgres: Proxy,
     pub(super) redis: Proxy,
     arguments: Vec<String>,
+    /// Beside those that all have.
+    variables: Vec<(&'static str, String)>,
     ground: Ground,
     running: Mutex<Option<Running>>,
     is_stopping: AtomicBool,
@@ -99,12 +106,23 @@ struct Running {
 
 impl Slot {
     pub(super) async fn new(role: Role, index: u32, arguments: Vec<String>, ground: &Ground) -> Arc<Self> {
+        Self::with_variables(role, index, arguments, Vec::new(), ground).await
+    }
+
+    pub(super) async fn with_variables(
+        role: Role,
+        index: u32,
+        arguments: Vec<String>,
+        variables: Vec<(&'static str, String)>,
+        ground: &Ground,
+    ) -> Arc<Self> {
         Arc::new(Self {
             role,
             index,
             postgres: Proxy::before(&ground.postgres_url).await,
             redis: Proxy::before(&ground.redis_url).await,
             arguments,
+            variables,
             ground: ground.clone(),
             running: Mutex::new(None),
             is_stopping: AtomicBool::new(false),
@@ -151,10 +169,13 @@ impl Slot {
             Role::Enqueuer => command.args(["enqueuer", &journal]),
             Role::Editor => command.args(["editor", &journal]),
             Role::Operator => command.arg("operator"),
+            Role::Api => command.arg("api"),
+            Role::Asker => command.args(["asker", &journal]),
         };
         command
             .args(&self.arguments)
             .env_clear()
+            .envs(self.variables.iter().cloned())
             .env("DATABASE_URL", postgres.as_str())
             .env("DATABASE_MAX_CONNECTIONS", "10")
             .env("REDIS_URL", self.redis.url(&self.ground.redis_url).expose_secret())
@@ -177,7 +198,7 @@ impl Slot {
     }
 
     pub(super) fn uses_redis(&self) -> bool {
-        matches!(self.role, Role::Worker | Role::Witness)
+        matches!(self.role, Role::Worker | Role::Witness | Role::Api)
     }
 
     /// The process that runs at this moment.

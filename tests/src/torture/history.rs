@@ -12,7 +12,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::check::{Checker, Told, Transition};
+use super::{
+    chats::Heard,
+    check::{Checker, Told, Transition},
+};
 
 /// Installs the observer.
 pub(super) async fn install(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -131,6 +134,9 @@ fn pass_on_lease(line: &str, process: &str, checker: &mut Checker) {
 }
 
 fn pass_on(line: &str, checker: &mut Checker) {
+    if let Some(heard) = Heard::of_line(line) {
+        return checker.chats.heard(heard);
+    }
     let mut words = line.split(' ');
     let (Some(what), Some(second)) = (words.next(), words.next()) else { return };
     let third = || words.clone().next().and_then(|id| id.parse::<Uuid>().ok()).unwrap_or_default();

@@ -2,13 +2,14 @@
 //!
 //! `make torture` runs it for long, `make test` for two minutes. This process starts servers of its own ([`servers`]), then
 //! workers, schedulers and enqueuers as processes of their own ([`fleet`], [`children`]) with all kinds of jobs ([`jobs`]), and
-//! an [`editor`] for the [`product`]'s own;
+//! an [`editor`] for the [`product`]'s own, and APIs that people chat with ([`chats`]);
 //! it kills, stops and cuts them off ([`faults`]) while observers that the code under test does not know write down what
 //! happens ([`history`]). Then it lets everything heal, checks the invariants ([`check`]) and tells them ([`report`]).
 //!
 //! The seed decides which faults come when and on which process they fall. What the processes do in between is real, so the
 //! same seed is the same weather, not the same run.
 
+mod chats;
 mod check;
 mod children;
 mod driver;
@@ -77,9 +78,9 @@ struct ChildArguments {
 
 /// The program `torture`.
 pub fn main() -> ExitCode {
-    let is_child = std::env::args()
-        .nth(1)
-        .is_some_and(|first| ["worker", "scheduler", "enqueuer", "editor", "operator"].contains(&first.as_str()));
+    let is_child = std::env::args().nth(1).is_some_and(|first| {
+        ["worker", "scheduler", "enqueuer", "editor", "operator", "api", "asker"].contains(&first.as_str())
+    });
     if is_child {
         children::die_with_parent();
     }

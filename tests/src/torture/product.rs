@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::BoxFuture;
 use shared::{
-    assistant::{AnswerStreams, Assistant},
+    assistant::{AnswerStreams, Assistant, GenerateAnswer},
     clock::Clock,
     config::{HistoryConfig, QueueConfig},
     db::Database,
@@ -37,6 +37,7 @@ pub(super) const JOBS: &[&str] = &[
     BulkChange::NAME,
     CountViews::NAME,
     EmbedArticle::NAME,
+    GenerateAnswer::NAME,
     ImportDocumentation::NAME,
     PruneHistory::NAME,
     Reindex::NAME,

@@ -173,6 +173,7 @@ fn summary(text: &mut String, run: &Run) {
         verdict.fail_overs.percentile(50),
         verdict.fail_overs.percentile(100)
     ));
+    line(verdict.chats.clone());
     line(format!(
         "Left after healing: {} open jobs, keys in Redis by kind {:?}, {} dead tuples after VACUUM.",
         rest.open, rest.redis_keys, rest.dead_tuples

@@ -51,7 +51,7 @@ fn account() -> Option<Account> {
 }
 
 /// A free port below those from which systems take ports for outgoing connections, so that it stays free over a restart.
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     (0..1000)
         .map(|_| rand::random_range(20_000..32_000))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())

@@ -38,6 +38,8 @@ pub(in crate::torture) struct Verdict {
     pub(in crate::torture) fail_overs: Recoveries,
     pub(in crate::torture) recoveries: Recoveries,
     pub(in crate::torture) calm_recoveries: Recoveries,
+    /// What came of the questions to the assistant.
+    pub(in crate::torture) chats: String,
 }
 
 impl Checker {
@@ -74,6 +76,7 @@ impl Checker {
             fail_overs: fail_overs(&self.leads, deaths),
             recoveries,
             calm_recoveries,
+            chats: self.chats.summary(),
             violations: self.violations,
             by_kind: self.by_kind,
         }

@@ -11,13 +11,14 @@ pub(in crate::torture) enum Invariant {
     Unique,
     Ticks,
     Epochs,
+    Chats,
     Bounded,
     Baseline,
     Product,
 }
 
 impl Invariant {
-    pub(in crate::torture) const ALL: [Self; 11] = [
+    pub(in crate::torture) const ALL: [Self; 12] = [
         Self::Lost,
         Self::OneEnd,
         Self::OneEffect,
@@ -26,6 +27,7 @@ impl Invariant {
         Self::Unique,
         Self::Ticks,
         Self::Epochs,
+        Self::Chats,
         Self::Bounded,
         Self::Baseline,
         Self::Product,
@@ -41,6 +43,9 @@ impl Invariant {
             Self::Unique => "I6 at most one open job of a tenant, name and unique key",
             Self::Ticks => "I7 every due time of every line ticks exactly once",
             Self::Epochs => "I8 only the leader of the present epoch makes ticks",
+            Self::Chats => {
+                "I10 what people hear of an answer is what is kept of it, whole and in order, or they are told to start over"
+            }
             Self::Bounded => "I11 attempts are bounded, also of jobs that kill their workers",
             Self::Baseline => "I12 after healing nothing is left behind",
             Self::Product => "I13 the product's own jobs have done what was wanted, once",

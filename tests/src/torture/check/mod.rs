@@ -24,6 +24,7 @@ pub(super) use self::{
     invariants::Invariant,
 };
 use super::{
+    chats::Chats,
     jobs::{self, Fate},
     report,
 };
@@ -126,6 +127,7 @@ pub(super) struct Checker {
     /// Of each job that ran, the highest attempt.
     ran: HashMap<Uuid, i32>,
     told: Vec<Told>,
+    pub(super) chats: Chats,
 }
 
 impl Checker {

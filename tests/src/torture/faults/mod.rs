@@ -1,5 +1,6 @@
 //! The faults: what they do, and when. The plan follows from the seed alone; on which process a fault falls is part of it.
 
+mod apis;
 mod connections;
 mod deck;
 mod log;
@@ -51,6 +52,7 @@ impl Faults {
         lanes.spawn(self.clone().kills(seed));
         lanes.spawn(self.clone().pauses(seed));
         lanes.spawn(self.clone().limits(seed));
+        lanes.spawn(self.clone().of_apis(seed));
         for stream in 10..15 {
             lanes.spawn(self.clone().connections(seed, stream));
         }
