@@ -244,14 +244,15 @@ impl Chats {
 
     /// What is not as it must be when nothing runs any more.
     pub(super) async fn problems(&self, owner: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-        let kept: Vec<(Uuid, String, Option<String>)> =
-            sqlx::query_as("select id, status, answer from answers").fetch_all(owner).await?;
-        let kept: BTreeMap<Uuid, (String, Option<String>)> =
-            kept.into_iter().map(|(id, status, answer)| (id, (status, answer))).collect();
+        let kept: Vec<(Uuid, String, Option<String>, Option<String>)> =
+            sqlx::query_as("select id, status, answer, outcome from answers").fetch_all(owner).await?;
         let mut found = self.broken.clone();
-        if self.heard.is_empty() {
+        // Refusals alone would prove little.
+        if !kept.iter().any(|(id, .., outcome)| outcome.as_deref() == Some("answered") && self.heard.contains_key(id)) {
             found.push("nobody heard an answer".to_owned());
         }
+        let kept: BTreeMap<Uuid, (String, Option<String>)> =
+            kept.into_iter().map(|(id, status, answer, _)| (id, (status, answer))).collect();
         for (id, text) in &self.heard {
             match kept.get(id) {
                 Some((_, Some(answer))) if answer == text => {}

@@ -371,6 +371,7 @@ impl Torture {
         let Ok(mut connection) = redis.connect() else { return kinds };
         let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap_or_default();
         for key in keys {
+            let key = key.replace("{answer:", "answer:");
             let kind = key.split(':').find(|part| *part != "torture" && !part.starts_with('{')).unwrap_or_default();
             *kinds.entry(kind.to_owned()).or_default() += 1;
         }
