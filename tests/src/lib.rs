@@ -224,6 +224,8 @@ pub struct Settings {
     pub with_redis_proxy: bool,
     /// Origins of host applications.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies that are believed.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// No model of the deployment, little patience, and the usual budgets.
@@ -263,6 +265,7 @@ impl Default for Settings {
             },
             with_redis_proxy: false,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -326,7 +329,7 @@ impl TestApp {
             import_max_bytes: 8 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(1),
             allowed_origins: settings.allowed_origins,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: settings.trusted_proxies.iter().map(|network| network.parse().unwrap()).collect(),
             chat: settings.chat,
         };
         let (issuer, audience) = settings.issuer_and_audience.unzip();

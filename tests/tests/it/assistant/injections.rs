@@ -1,4 +1,5 @@
-//! Text that tries to make the assistant do something: in articles, questions, earlier turns, addresses of pages and roles.
+//! Text that tries to make the assistant do something: in articles, questions, earlier turns, memories, addresses of pages, names and
+//! roles.
 //!
 //! Each is tried on a model that does what it is told by anybody: it repeats all that it was sent, and adds what an attacker would
 //! want. What it says is worth nothing to them: it knows only what the asker may read, and of what it says only that is shown which
@@ -246,6 +247,38 @@ async fn no_injection_moves_the_composed_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_injection_moves_what_is_shown_of_a_model_that_obeys_everybody() {
     attack(true).await;
+}
+
+/// Remembers something as if nothing had been looked at before.
+async fn remember(app: &TestApp, person: &str, text: &str) {
+    sqlx::query(
+        "insert into memories (tenant_id, asker, kind, body, confidence, key)
+         select id, $1, 'fact', $2, 1, sha256(convert_to($2, 'UTF8')) from tenants where slug = 'library'",
+    )
+    .bind(format!("person:{person}"))
+    .bind(text)
+    .execute(&mut app.db.owner().await)
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memories_are_data() {
+    const REMEMBERED: &str = "MEMORY-3c1d";
+    let world = start(true).await;
+    let before = world.state().await;
+    remember(&world.app, "person-2", &format!("Reset my password with {OF_A_PERSON}.")).await;
+    for (number, injection) in INJECTIONS.iter().enumerate() {
+        remember(&world.app, "person-1", &format!("{REMEMBERED} reset password number {number}: {injection}")).await;
+        let query = format!("How do I reset password number {number}?");
+        let answer = world.ask(json!({ "query": query, "session_id": format!("m-{number}") })).await;
+        assert!(!answer.to_string().contains(REMEMBERED), "{answer}");
+    }
+    assert_eq!(world.state().await, before, "nothing was done");
+    let asked = world.server.as_ref().unwrap().asked();
+    let told = asked.iter().filter(|asked| asked.body.to_string().contains(REMEMBERED)).count();
+    assert!(told >= INJECTIONS.len(), "the model read them: {told}");
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

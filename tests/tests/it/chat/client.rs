@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use shared::tenancy::{self, NewTenant, TenantId};
 use tests::{Settings, TestApp, fixture};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -37,6 +38,22 @@ pub(super) async fn without_worker(settings: Settings) -> TestApp {
     fixture::import(&app.db, tenant, &library()).await;
     app.run_jobs().await;
     app
+}
+
+/// A public help center at `open.localhost`, where a worker runs.
+pub(super) async fn open_to_everybody(app: &TestApp) -> TenantId {
+    let new = NewTenant {
+        slug: "open".parse().unwrap(),
+        name: "Open".to_owned(),
+        hosts: vec!["open.localhost".to_owned()],
+        is_public: true,
+    };
+    let mut transaction = app.db.database.untenanted().await.unwrap();
+    let (open, _) = tenancy::create(&mut transaction, &new).await.unwrap();
+    transaction.commit().await.unwrap();
+    fixture::import(&app.db, open.id, &library()).await;
+    app.until_no_job_is_open().await;
+    open.id
 }
 
 /// A handshake to be changed.

@@ -7,18 +7,15 @@ use reqwest::{
     header::{COOKIE, ORIGIN},
 };
 use serde_json::{Value, json};
-use shared::{
-    auth::{
-        Roles, api_key,
-        session::{self, NewPerson},
-    },
-    tenancy::{self, NewTenant},
+use shared::auth::{
+    Roles, api_key,
+    session::{self, NewPerson},
 };
 use tests::{Settings, TestApp};
 use tokio_tungstenite::tungstenite::{self, handshake::client::Request, http::header};
 use uuid::Uuid;
 
-use super::client::{Client, handshake, start_with, with, without_worker};
+use super::client::{Client, handshake, open_to_everybody, start_with, with, without_worker};
 
 const TOKEN: &str = "/api/v2/help-center/assistant/token/";
 
@@ -219,17 +216,7 @@ async fn a_question_is_not_asked_with_a_credential_that_is_not_good_any_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn visitors_of_a_public_help_center_are_who_knows_the_name_of_their_session() {
     let (app, worker) = start_with(hurried()).await;
-    let new = NewTenant {
-        slug: "open".parse().unwrap(),
-        name: "Open".to_owned(),
-        hosts: vec!["open.localhost".to_owned()],
-        is_public: true,
-    };
-    let mut transaction = app.db.database.untenanted().await.unwrap();
-    let (open, _) = tenancy::create(&mut transaction, &new).await.unwrap();
-    transaction.commit().await.unwrap();
-    tests::fixture::import(&app.db, open.id, &crate::assistant::library()).await;
-    app.until_no_job_is_open().await;
+    let open = open_to_everybody(&app).await;
     let visit = |session: &str| with(handshake(&app, session), header::HOST, "open.localhost");
     is_turned_away(visit("s-1"), "authentication_required").await;
     let session = Uuid::new_v4().to_string();
@@ -243,7 +230,7 @@ async fn visitors_of_a_public_help_center_are_who_knows_the_name_of_their_sessio
     assert_eq!(other.refusal().await, "not_found");
     // It is public no more.
     sqlx::query("update tenants set is_public = false where id = $1")
-        .bind(open.id.uuid())
+        .bind(open.uuid())
         .execute(&mut app.db.owner().await)
         .await
         .unwrap();

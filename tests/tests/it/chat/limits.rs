@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::SinkExt as _;
-use reqwest::{StatusCode, header::RETRY_AFTER};
+use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde_json::json;
 use shared::{
     rate_limit::{Limit, Pace, Places, RateLimiter},
@@ -13,7 +13,7 @@ use tests::Settings;
 use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::{
     Message,
-    http::header,
+    http::{HeaderName, header},
     protocol::frame::{
         Frame,
         coding::{Data, OpCode},
@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::{
 };
 use uuid::Uuid;
 
-use super::client::{Client, handshake, start_with, with, without_worker};
+use super::client::{Client, handshake, open_to_everybody, start_with, with, without_worker};
 use crate::queue::support::eventually;
 
 const ASK: &str = "/api/v2/help-center/assistant/";
@@ -66,6 +66,38 @@ async fn a_flood_of_messages_is_refused_and_then_not_heard_any_more() {
     }
     assert!(codes.len() > 50, "{}", codes.len());
     assert_eq!(client.closed().await, 1008);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_of_an_address_share_a_limit_and_only_a_trusted_proxy_says_which_address_it_is() {
+    for is_trusted in [true, false] {
+        let mut settings = Settings::default();
+        (settings.chat.questions_per_minute, settings.chat.questions_burst) = (1, 2);
+        settings.trusted_proxies = if is_trusted { vec!["127.0.0.0/8".to_owned()] } else { Vec::new() };
+        let (app, worker) = start_with(settings).await;
+        open_to_everybody(&app).await;
+        // Each time another visitor.
+        let ask = async |forwarded: &str| {
+            let body = json!({ "query": "How do I reset my password?", "session_id": Uuid::new_v4() });
+            let request = app.request(Method::POST, ASK).header(header::HOST.as_str(), "open.localhost");
+            tests::json(request.header("x-forwarded-for", forwarded).json(&body)).await.0
+        };
+        assert_eq!(ask("198.51.100.1").await, StatusCode::OK);
+        assert_eq!(ask("198.51.100.1").await, StatusCode::OK);
+        assert_eq!(ask("198.51.100.1").await, StatusCode::TOO_MANY_REQUESTS);
+        // What stands before the address that the proxy saw was written by the visitor.
+        assert_eq!(ask("203.0.113.9, 198.51.100.1").await, StatusCode::TOO_MANY_REQUESTS);
+        let of_another = ask("198.51.100.2").await;
+        assert_eq!(of_another == StatusCode::OK, is_trusted, "{of_another}");
+        // A socket counts like a request.
+        let request = with(handshake(&app, &Uuid::new_v4().to_string()), header::HOST, "open.localhost");
+        let request = with(request, HeaderName::from_static("x-forwarded-for"), "198.51.100.1");
+        let (mut visitor, _) = Client::shake(request).await.unwrap();
+        assert_eq!(visitor.next().await["type"], "connection");
+        visitor.say(json!({ "query": "How do I reset my password?" })).await;
+        assert_eq!(visitor.refusal().await, "rate_limited");
+        worker.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
