@@ -101,6 +101,7 @@ impl Relay {
             pending: VecDeque::new(),
             has_ended: false,
             looked_at_row: is_new.then_some(now),
+            row_has_ended: false,
             away_since: None,
             ends: now + PATIENCE,
         }
@@ -122,6 +123,8 @@ pub struct Following {
     pending: VecDeque<Said>,
     has_ended: bool,
     looked_at_row: Option<Instant>,
+    /// Whether the row had ended when it was looked at, while the stream had nothing new.
+    row_has_ended: bool,
     away_since: Option<Instant>,
     ends: Instant,
 }
@@ -182,6 +185,12 @@ impl Following {
         if self.looked_at_row.is_none_or(|at| at.elapsed() >= LOOK_AT_ROW_EVERY) {
             self.looked_at_row = Some(Instant::now());
             if let Some(events) = self.events_of_row().await {
+                // Its last events may be on their way: nothing is taken back for them.
+                if self.seq > 0 && self.away_since.is_none() && !self.row_has_ended {
+                    self.row_has_ended = true;
+                    self.looked_at_row = None;
+                    return true;
+                }
                 for event in events {
                     self.say(event);
                 }
