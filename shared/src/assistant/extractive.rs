@@ -99,8 +99,9 @@ pub(super) async fn compose(
     let articles = articles(passages);
     let mut lines: Vec<Vec<Line<'_>>> = articles.iter().map(|article| lines(article, question)).collect();
     let Some(place) = articles.len().checked_sub(1) else { return Composed::default() };
-    let considered: Vec<Vec<usize>> =
-        lines.iter().zip(COMPARED[place]).map(|(lines, limit)| worth_comparing(lines, *limit)).collect();
+    let considered: Vec<Vec<usize>> = (lines.iter().zip(COMPARED[place]).enumerate())
+        .map(|(rank, (lines, limit))| worth_comparing(lines, *limit, rank == 0))
+        .collect();
     let texts: Vec<String> = lines
         .iter()
         .zip(&considered)
@@ -205,9 +206,10 @@ fn overlap(question: &Question<'_>, has: impl Fn(&str) -> bool) -> f64 {
     if all > 0.0 { common / all } else { 0.0 }
 }
 
-/// Which lines seem to answer, at most so many. Code does not by itself.
-fn worth_comparing(lines: &[Line<'_>], limit: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].unit.block != Block::Code).collect();
+/// Which lines seem to answer, at most so many. Code does not by itself, nor do scraps of an article that is not the best.
+fn worth_comparing(lines: &[Line<'_>], limit: usize, is_best: bool) -> Vec<usize> {
+    let speaks = |at: &usize| lines[*at].unit.block != Block::Code && (is_best || lines[*at].stems.len() >= FEW_WORDS);
+    let mut order: Vec<usize> = (0..lines.len()).filter(speaks).collect();
     order.sort_by(|a, b| lines[*b].score.total_cmp(&lines[*a].score));
     order.truncate(limit);
     order

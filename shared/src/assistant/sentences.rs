@@ -9,6 +9,8 @@ use icu_segmenter::{SentenceSegmenter, SentenceSegmenterBorrowed, options::Sente
 
 /// Longest text of a unit, in characters: what is longer is cut after a sentence or, where there is none, a word.
 const MAX_CHARACTERS: usize = 600;
+/// What stands between the cells of a table's row.
+pub(super) const BETWEEN_CELLS: &str = " | ";
 
 /// What a unit is, and so how it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +19,12 @@ pub(super) enum Block {
     Sentence,
     /// A numbered list item.
     Step(u32),
-    /// An item of a list without numbers, or a row of a table.
+    /// An item of a list without numbers.
     Item,
+    /// The first row of a table, …
+    Head,
+    /// … and any other.
+    Row,
     /// Lines of code.
     Code,
 }
@@ -73,7 +79,11 @@ pub(super) fn units(passage: &str) -> Vec<Unit<'_>> {
                 let content = text[marker(text).map_or(0, |(_, length)| length)..].trim();
                 push(&mut units, Unit { text: shortened(content), block, run });
             }
-            Line::Row => push(&mut units, Unit { text: shortened(text), block: Block::Item, run }),
+            Line::Row => {
+                let is_first = units.last().is_none_or(|unit| unit.run != run);
+                let block = if is_first { Block::Head } else { Block::Row };
+                push(&mut units, Unit { text: shortened(text), block, run });
+            }
             Line::Text => {
                 for sentence in sentences(text) {
                     push(&mut units, Unit { text: shortened(&text[sentence]), block: Block::Sentence, run });
@@ -81,7 +91,20 @@ pub(super) fn units(passage: &str) -> Vec<Unit<'_>> {
             }
         }
     }
+    take_ragged_tables_apart(&mut units);
     units
+}
+
+/// Empty cells are not in a passage: where rows have different numbers of cells, it cannot be told which columns these are of.
+fn take_ragged_tables_apart(units: &mut [Unit<'_>]) {
+    let cells = |unit: &Unit<'_>| unit.text.matches(BETWEEN_CELLS).count();
+    for run in units.chunk_by_mut(|a, b| a.run == b.run).filter(|run| run[0].block == Block::Head) {
+        if run.len() == 1 || run.iter().any(|row| cells(row) != cells(&run[0])) {
+            for row in run {
+                row.block = Block::Item;
+            }
+        }
+    }
 }
 
 /// What a line of a passage is.
@@ -101,7 +124,7 @@ impl Line {
             Some((Some(_), _)) => Self::Step,
             Some((None, _)) => Self::Item,
             None if is_code(line) => Self::Code,
-            None if text.contains(" | ") => Self::Row,
+            None if text.contains(BETWEEN_CELLS) => Self::Row,
             None => Self::Text,
         }
     }
@@ -113,7 +136,8 @@ impl Line {
     fn has(self, block: Block) -> bool {
         match self {
             Self::Step => matches!(block, Block::Step(_)),
-            Self::Item | Self::Row => block == Block::Item,
+            Self::Item => block == Block::Item,
+            Self::Row => matches!(block, Block::Head | Block::Row),
             Self::Text | Self::Code => false,
         }
     }
@@ -121,7 +145,8 @@ impl Line {
     fn block(self, text: &str) -> Block {
         match (self, marker(text)) {
             (Self::Step, Some((Some(number), _))) => Block::Step(number),
-            (Self::Step | Self::Item | Self::Row, _) => Block::Item,
+            (Self::Step | Self::Item, _) => Block::Item,
+            (Self::Row, _) => Block::Row,
             (Self::Text, _) => Block::Sentence,
             (Self::Code, _) => Block::Code,
         }
@@ -164,7 +189,7 @@ fn is_code(line: &str) -> bool {
         matches!(c, '{' | '}' | '[' | ']' | '<' | '>' | '=' | ';' | '$' | '|' | '\\' | '`' | '@' | '_' | '#' | '*')
     };
     let text = line.trim();
-    if text.contains(" | ") && !line.starts_with([' ', '\t']) {
+    if text.contains(BETWEEN_CELLS) && !line.starts_with([' ', '\t']) {
         return false;
     }
     let signs = text.chars().filter(|c| is_sign(*c)).count();
@@ -275,7 +300,7 @@ mod tests {
     #[test]
     fn lists_code_and_tables_are_told_apart() {
         let found = units(
-            "To reset it:\n1. Open Settings.\n2. Press Reset. Wait.\n\n3. Done\n- a thing\n\nRun this:\n\nlet a = b;\n  foo(a)\nbar();\n\nSize | Price\n",
+            "To reset it:\n1. Open Settings.\n2. Press Reset. Wait.\n\n3. Done\n- a thing\n\nRun this:\n\nlet a = b;\n  foo(a)\nbar();\n\nSize | Price\n1 GB | $2\n",
         );
         let kinds: Vec<(Block, usize)> = found.iter().map(|unit| (unit.block, unit.run)).collect();
         assert_eq!(
@@ -288,12 +313,20 @@ mod tests {
                 (Block::Item, 3),
                 (Block::Sentence, 4),
                 (Block::Code, 5),
-                (Block::Item, 6),
+                (Block::Head, 6),
+                (Block::Row, 6),
             ]
         );
         assert_eq!(found[2].text, "Press Reset. Wait.");
         assert_eq!(found[6].text, "let a = b;\n  foo(a)\nbar();");
         assert!(found[0].is_lead_in() && !found[1].is_lead_in());
+    }
+
+    #[test]
+    fn a_table_with_cells_missing_is_none() {
+        let blocks = |passage: &str| units(passage).iter().map(|unit| unit.block).collect::<Vec<_>>();
+        assert_eq!(blocks("Plan | Seats | Price\nFree | 3 | $0\nTeam | $9"), [Block::Item; 3]);
+        assert_eq!(blocks("this | that"), [Block::Item]);
     }
 
     #[test]

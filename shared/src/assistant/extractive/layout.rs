@@ -1,4 +1,4 @@
-//! What must be quoted together: a list with the sentence that introduces it, a line that ends in a colon with what it announces.
+//! What must be quoted together: a list with the sentence that introduces it, a row with the first one of its table, a line that ends in a colon with what it announces.
 
 use super::{Block, Line};
 
@@ -29,6 +29,9 @@ impl<'a> Layout<'a> {
                 let first = self.run_start(at);
                 self.lead_in(first).into_iter().chain([at]).collect()
             }
+            // A row says little without the names of its columns, and these nothing without a row.
+            Block::Row => self.lead_in(self.run_start(at)).into_iter().chain([self.run_start(at), at]).collect(),
+            Block::Head => self.lead_in(at).into_iter().chain(self.announced(at)).collect(),
             Block::Sentence if self.lines[at].unit.is_lead_in() => {
                 let announced = self.follower(at).map(|next| self.announced(next)).unwrap_or_default();
                 [at].into_iter().chain(announced).collect()
@@ -40,11 +43,11 @@ impl<'a> Layout<'a> {
     fn announced(&self, at: usize) -> Vec<usize> {
         match self.lines[at].unit.block {
             Block::Step(_) => self.steps(at),
-            Block::Item => {
+            Block::Item | Block::Head => {
                 (at..self.lines.len()).take_while(|next| self.is_of_run(at, *next)).take(MOST_ITEMS).collect()
             }
             Block::Code if self.lines[at].unit.text.lines().count() <= MOST_CODE_LINES => vec![at],
-            Block::Code | Block::Sentence => Vec::new(),
+            Block::Code | Block::Sentence | Block::Row => Vec::new(),
         }
     }
 

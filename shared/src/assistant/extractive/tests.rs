@@ -154,7 +154,7 @@ fn quotes_are_shown_as_what_they_are() {
     let composed = Composed {
         quotes: vec![
             quote(Block::Sentence, "# See [here](javascript:alert) & <b>*now*</b>."),
-            quote(Block::Sentence, "1. Not a list."),
+            quote(Block::Sentence, "1. Not a list of MAX_SIZE or _this_."),
             quote(Block::Step(2), "Press it."),
             quote(Block::Step(3), "Done."),
             quote(Block::Code, "a ``` b"),
@@ -162,11 +162,32 @@ fn quotes_are_shown_as_what_they_are() {
     };
     assert_eq!(
         composed.pieces().concat(),
-        "\\# See \\[here\\](javascript:alert) & \\<b\\>\\*now\\*\\</b\\>. [1] 1\\. Not a list. [1]\n\n2. Press it. [1]\n3. Done. [1]\n\n\
+        "\\# See \\[here\\](javascript:alert) & \\<b>\\*now\\*\\</b>. [1] 1\\. Not a list of MAX_SIZE or \\_this\\_. [1]\n\n2. Press it. [1]\n3. Done. [1]\n\n\
          ````\na ``` b\n````\n\n[1]"
     );
     let html = markdown::render(&composed.pieces().concat(), &|_| LinkTarget::Keep).html;
     assert!(!html.contains("<b>") && !html.contains("href") && !html.contains("<h1"), "{html}");
+}
+
+#[test]
+fn a_row_is_quoted_with_the_names_of_its_columns() {
+    let text =
+        "What plans cost:\n\nPlan | Seats | Price\nFree | three seats | no dollars\nTeam | any number | nine dollars";
+    let composed = answered_by(None, "price of the free plan with three seats", &[passage(1, 1, 1.0, text)]);
+    let markdown = composed.pieces().concat();
+    let table = "| Plan | Seats | Price |\n| --- | --- | --- |\n| Free | three seats | no dollars [1] |";
+    assert!(markdown.contains(table), "{markdown}");
+    let html = crate::markdown::render(&markdown, &|_| LinkTarget::Keep).html;
+    assert!(html.contains("<th>Price</th>") && html.contains("<td>no dollars [1]</td>"), "{html}");
+}
+
+#[test]
+fn scraps_of_other_articles_are_not_quoted() {
+    let text = "Invoices are sent to all owners each month.";
+    let quoted =
+        |other: &str| answer("invoices of owners", &[passage(1, 1, 0.9, text), passage(2, 2, 0.9, other)]).len();
+    assert_eq!(quoted("Owners have invoices."), 1);
+    assert_eq!(quoted("Owners find old invoices in the billing settings."), 2);
 }
 
 #[test]
