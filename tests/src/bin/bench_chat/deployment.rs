@@ -23,7 +23,7 @@ pub(crate) struct Deployment {
     /// Where the API answers: host and port.
     pub(crate) address: String,
     pub(crate) questions: Vec<String>,
-    pub(crate) api: Program,
+    api: Option<Program>,
     worker: Program,
 }
 
@@ -37,19 +37,26 @@ impl Deployment {
         found.load(&app.db.database, &embedder(), tenant).await?;
         let questions = found.judged()?.into_iter().map(|(question, _)| question.text).collect();
         let address = format!("127.0.0.1:{}", free_port());
-        let pepper = "a pepper of at least thirty-two bytes, for tests only";
-        let variables = [
-            ("API_ADDRESS", address.as_str()),
-            ("JWT_SECRET", JWT_SECRET),
-            ("API_KEY_PEPPER", pepper),
-            // What is measured is not to be refused.
-            ("ASSISTANT_QUESTIONS_PER_MINUTE", "1000000"),
-            ("ASSISTANT_QUESTIONS_PER_DAY", "1000000"),
-            ("ASSISTANT_TENANT_QUESTIONS_PER_MINUTE", "1000000"),
-        ];
         let worker = Program::start(&app, "helpcenter-worker").ready().await;
-        let api = Program::start_with(&app, "helpcenter-api", &variables).ready().await;
-        Ok(Self { app, tenant, address, questions, api, worker })
+        let api = start_api(&app, &address).await;
+        Ok(Self { app, tenant, address, questions, api: Some(api), worker })
+    }
+
+    /// The API's process.
+    pub(crate) fn api(&self) -> anyhow::Result<u32> {
+        Ok(self.api.as_ref().context("it was killed")?.id())
+    }
+
+    /// Kills the API (SIGKILL).
+    pub(crate) fn kill_api(&mut self) {
+        if let Some(api) = self.api.take() {
+            api.kill();
+        }
+    }
+
+    /// Starts it again, and waits until it is ready.
+    pub(crate) async fn restart_api(&mut self) {
+        self.api = Some(start_api(&self.app, &self.address).await);
     }
 
     /// A token of one of many people, good for a day.
@@ -60,7 +67,22 @@ impl Deployment {
     }
 
     pub(crate) async fn stop(self) {
-        self.api.terminate().await;
+        if let Some(api) = self.api {
+            api.terminate().await;
+        }
         self.worker.terminate().await;
     }
+}
+
+async fn start_api(app: &TestApp, address: &str) -> Program {
+    let variables = [
+        ("API_ADDRESS", address),
+        ("JWT_SECRET", JWT_SECRET),
+        ("API_KEY_PEPPER", "a pepper of at least thirty-two bytes, for tests only"),
+        // What is measured is not to be refused.
+        ("ASSISTANT_QUESTIONS_PER_MINUTE", "1000000"),
+        ("ASSISTANT_QUESTIONS_PER_DAY", "1000000"),
+        ("ASSISTANT_TENANT_QUESTIONS_PER_MINUTE", "1000000"),
+    ];
+    Program::start_with(app, "helpcenter-api", &variables).ready().await
 }

@@ -7,6 +7,7 @@
 mod asking;
 mod deployment;
 mod percentiles;
+mod reconnecting;
 mod sockets;
 
 use std::path::PathBuf;
@@ -43,11 +44,12 @@ struct Options {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let deployment = Deployment::start(&options.data, &options.collection).await?;
+    let mut deployment = Deployment::start(&options.data, &options.collection).await?;
     eprintln!("{} questions", deployment.questions.len());
     asking::at_rate(&deployment, options.rate, options.seconds).await?;
     asking::at_once(&deployment, options.at_once).await?;
     sockets::measure(&deployment, options.sockets, options.answers).await?;
+    reconnecting::measure(&mut deployment, options.sockets, options.answers).await?;
     deployment.stop().await;
     Ok(())
 }
