@@ -38,7 +38,9 @@ pub(crate) struct Answer {
     pub(crate) is_answered: bool,
     /// What is quoted, in its order.
     pub(crate) quotes: Vec<Quote>,
-    /// Sentences of a language model that no passage supports.
+    /// Sentences of a language model that passages support, and that are shown; …
+    pub(crate) supported: usize,
+    /// … and those that none does.
     pub(crate) withheld: usize,
     /// How long retrieval took, …
     pub(crate) retrieval: Duration,
@@ -54,6 +56,17 @@ pub(crate) struct Quote {
     pub(crate) text: String,
     /// The passage as it was kept with the answer.
     pub(crate) passage: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    outcome: String,
+    answer: String,
+    citations: serde_json::Value,
+    provider: String,
+    withheld_claims: i32,
+    retrieval_ms: i32,
+    writing_ms: i32,
 }
 
 #[derive(serde::Deserialize)]
@@ -105,13 +118,8 @@ impl Asking {
 
     async fn read(&self, tenant: TenantId, id: Uuid, whole: Duration) -> anyhow::Result<Answer> {
         let mut tx = self.database.tenant(tenant).await?;
-        let (outcome, citations, withheld, retrieval, writing): (String, serde_json::Value, i32, i32, i32) =
-            sqlx::query_as(
-                "select outcome, citations, withheld_claims, retrieval_ms, writing_ms from answers where id = $1",
-            )
-            .bind(id)
-            .fetch_one(tx.connection())
-            .await?;
+        let Row { outcome, answer, citations, provider, withheld_claims, retrieval_ms, writing_ms } =
+            sqlx::query_as("select * from answers where id = $1").bind(id).fetch_one(tx.connection()).await?;
         let passages: Vec<(i16, String)> =
             sqlx::query_as("select marker, body from answer_passages where answer_id = $1")
                 .bind(id)
@@ -132,9 +140,10 @@ impl Asking {
         Ok(Answer {
             is_answered: outcome == "answered",
             quotes,
-            withheld: usize::try_from(withheld)?,
-            retrieval: millis(retrieval),
-            writing: millis(writing),
+            supported: if provider == "openai" { sentences_with_markers(&answer) } else { 0 },
+            withheld: usize::try_from(withheld_claims)?,
+            retrieval: millis(retrieval_ms),
+            writing: millis(writing_ms),
             whole,
         })
     }
@@ -144,4 +153,11 @@ impl Asking {
         let query = text.chars().take(LONGEST_QUERY).collect::<String>().parse()?;
         Ok(self.search.passages(tenant, &Roles::none(), &SearchRequest::new(query, 10), 4, 4).await?)
     }
+}
+
+/// How many sentences a model's answer has: each ends with the markers of its passages.
+fn sentences_with_markers(answer: &str) -> usize {
+    let text = answer.split(']').map(|part| part.rsplit_once('[').filter(|(_, marker)| marker.parse::<u16>().is_ok()));
+    // A marker that follows another one at once is of the same sentence.
+    text.flatten().filter(|(before, _)| before.chars().any(char::is_alphanumeric)).count()
 }

@@ -9,7 +9,7 @@
 //!
 //! Printed for each collection: how many answers cite a relevant document, how many answerable questions are refused and how many
 //! others, whether quotes stand word for word in the passages that they cite, how much of the expected answers they say, how many
-//! sentences of a language model no passage supports, and how long retrieval and writing take.
+//! sentences of a language model a passage supports, and how long retrieval and writing take.
 //!
 //! For choosing the relevance floor: `--evidence FILE` writes what was measured of every question, as JSON lines, and
 //! `--database NAME` keeps the database, so that the next run need not embed everything again.
@@ -50,6 +50,8 @@ async fn main() -> anyhow::Result<()> {
         Some(name) => TestDatabase::named(&name).await,
         None => TestDatabase::create().await,
     };
+    // What was answered in an earlier run is not to be given again.
+    sqlx::query("truncate conversations cascade").execute(&mut db.owner().await).await?;
     report::print_head();
     for collection in judged::collections(&options.data)? {
         let tenant = db.tenant(&collection.name.replace('_', "-")).await.id;

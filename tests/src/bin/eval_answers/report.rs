@@ -28,6 +28,7 @@ pub(crate) struct Report {
     recalls: Vec<f64>,
     /// … and how much like them the best single quote is: F1 of its words.
     likeness: Vec<f64>,
+    supported: usize,
     withheld: usize,
     retrieval: Vec<Duration>,
     writing: Vec<Duration>,
@@ -37,7 +38,7 @@ pub(crate) struct Report {
 /// Prints what the columns are.
 pub(crate) fn print_head() {
     println!(
-        "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7} {:>13} {:>9} {:>13} {:>11} {:>9}",
+        "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7} {:>13} {:>15} {:>13} {:>11} {:>9}",
         "collection",
         "cite a relevant",
         "first source",
@@ -47,13 +48,13 @@ pub(crate) fn print_head() {
         "word for word",
         "quotes",
         "recall / F1",
-        "withheld",
+        "claims",
         "retrieval ms",
         "writing ms",
         "whole ms"
     );
     println!(
-        "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7} {:>13} {:>9} {:>13} {:>11} {:>9}",
+        "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7} {:>13} {:>15} {:>13} {:>11} {:>9}",
         "",
         "of answerable",
         "is relevant",
@@ -63,7 +64,7 @@ pub(crate) fn print_head() {
         "",
         "each",
         "of answer",
-        "claims",
+        "supported",
         "p50 p95",
         "p50 p95",
         "p50 p95"
@@ -87,6 +88,7 @@ impl Report {
             answered: 0,
             recalls: Vec::new(),
             likeness: Vec::new(),
+            supported: 0,
             withheld: 0,
             retrieval: Vec::new(),
             writing: Vec::new(),
@@ -131,6 +133,7 @@ impl Report {
     fn add(&mut self, answer: &Answer) {
         self.retrieval.push(answer.retrieval);
         self.whole.push(answer.whole);
+        self.supported += answer.supported;
         self.withheld += answer.withheld;
         if is_refused(answer) {
             return;
@@ -152,7 +155,7 @@ impl Report {
             format!("{:.3} / {:.3}", mean(&self.recalls), mean(&self.likeness))
         };
         println!(
-            "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7.1} {:>13} {:>9} {:>13} {:>11} {:>9}",
+            "{:<18} {:>16} {:>12} {:>16} {:>16} {:>12} {:>14} {:>7.1} {:>13} {:>15} {:>13} {:>11} {:>9}",
             self.collection,
             of(self.cited, self.answerable),
             format!("{:.1}%", 100.0 * share(self.cited_first, self.answerable)),
@@ -162,7 +165,7 @@ impl Report {
             of(self.verbatim, self.quotes),
             share(self.quotes, self.answered),
             expected,
-            self.withheld,
+            some(self.supported, self.supported + self.withheld),
             percentiles(&mut self.retrieval),
             percentiles(&mut self.writing),
             percentiles(&mut self.whole),
