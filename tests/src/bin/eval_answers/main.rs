@@ -43,6 +43,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    shared::telemetry::install_tls(); // for a language model
     let mut options = options()?;
     let off_topic = off_topic::questions(&options.off_topic, OFF_TOPIC)?;
     let embedder = Arc::clone(embedding::from_config(&EmbeddingConfig::from_env()?)?.current());
