@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// No answer has as many events: whoever says that they heard more is told everything anew.
 const MOST_SEQ: u64 = 1 << 32;
+/// From here on events are numbered that are told from the row: above all numbers of streams.
+const NUMBERS_OF_ROW: u64 = 1 << 31;
 
 /// Passes events on to those who wait in this process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -191,9 +193,7 @@ impl Following {
                     self.looked_at_row = None;
                     return true;
                 }
-                for event in events {
-                    self.say(event);
-                }
+                self.tell_row(events);
                 return false;
             }
         }
@@ -204,7 +204,7 @@ impl Following {
         true
     }
 
-    /// All events of an answer that has ended, after the word that what was heard of it so far is void.
+    /// All events of an answer that has ended.
     async fn events_of_row(&self) -> Option<Vec<Event>> {
         let found = async {
             let mut tx = self.relay.database.tenant(self.answer.tenant).await?;
@@ -219,18 +219,23 @@ impl Following {
                 return None;
             }
         };
-        let restart = (self.seq > 0).then_some(Event::Restart);
-        (!answer.events.is_empty()).then(|| restart.into_iter().chain(answer.events).collect())
+        (!answer.events.is_empty()).then_some(answer.events)
+    }
+
+    /// What the row has, after the word that what was heard so far is void. Its numbers are not those of the stream, which may have
+    /// more events than were heard: whoever comes back with a number of the row is told the row again.
+    fn tell_row(&mut self, events: Vec<Event>) {
+        let is_answer = events.len() > 1;
+        let told = if is_answer { self.seq.max(NUMBERS_OF_ROW) } else { self.seq };
+        let restart = (is_answer || told > 0).then_some(Event::Restart);
+        for (seq, event) in (told + 1..).zip(restart.into_iter().chain(events)) {
+            self.pending.push_back(Said { seq, event });
+        }
     }
 
     /// Ends the following, not the answer: without a number of its own, so that whoever comes back misses nothing.
     fn give_up(&mut self, why: FailureCode) {
         self.pending.push_back(Said { seq: self.seq, event: why.event() });
-    }
-
-    fn say(&mut self, event: Event) {
-        let seq = self.pending.back().map_or(self.seq, |said| said.seq) + 1;
-        self.pending.push_back(Said { seq, event });
     }
 }
 

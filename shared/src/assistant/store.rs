@@ -76,19 +76,21 @@ pub(super) struct Open {
     pub(super) queued_for: Duration,
     /// Names this attempt.
     pub(super) writer: Uuid,
+    /// The how many-th it is, from 1.
+    pub(super) attempt: u32,
 }
 
 /// Begins, or begins anew, to write an answer. `None`: it is written or was given up.
 pub(super) async fn begin(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Open>, sqlx::Error> {
     let tenant = tx.tenant().uuid();
     let row = sqlx::query!(
-        r#"update answers a set status = 'writing', started_at = clock_timestamp(), writer = gen_random_uuid(),
+        r#"update answers a set status = 'writing', started_at = clock_timestamp(), writer = gen_random_uuid(), begun = a.begun + 1,
                 queue_ms = extract(epoch from clock_timestamp() - a.asked_at) * 1000
          from conversations c
          where a.tenant_id = $1 and a.id = $2 and a.status in ('queued', 'writing')
            and c.tenant_id = a.tenant_id and c.id = a.conversation_id
          returning a.conversation_id, c.asker, a.question, a.page_url, a.roles, a.locale, a.asked_at, a.queue_ms as "queue_ms!",
-                   a.writer as "writer!""#,
+                   a.writer as "writer!", a.begun"#,
         tenant,
         answer
     )
@@ -104,6 +106,7 @@ pub(super) async fn begin(tx: &mut TenantTx, answer: Uuid) -> Result<Option<Open
         asked_at: row.asked_at,
         queued_for: Duration::from_millis(row.queue_ms.unsigned_abs().into()),
         writer: row.writer,
+        attempt: row.begun.unsigned_abs(),
     }))
 }
 

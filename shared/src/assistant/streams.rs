@@ -26,6 +26,8 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most events of an answer.
 const MOST_EVENTS: usize = 2_000;
+/// How many numbers each attempt has: more than events and restarts.
+const NUMBERS_EACH: u64 = 1 << 16;
 /// Most events that are fetched at once: somebody who reads slowly holds no more than these in memory.
 const MOST_FETCHED: usize = 50;
 /// How long a call may take: somebody waits.
@@ -90,7 +92,14 @@ impl AnswerStreams {
     /// Begins to write an answer: nobody else may add to it any more, and those who heard the beginning of an earlier attempt
     /// are told that it is void.
     pub async fn begin(&self, answer: AnswerId) -> Result<Writing, RedisError> {
-        let mut writing = Writing { streams: self.clone(), answer, writer: Uuid::new_v4(), said: 0 };
+        self.begin_attempt(answer, 1).await
+    }
+
+    /// The same, for the so many-th time. What Redis knows of earlier attempts may be lost, but not how many there were: each has
+    /// numbers of its own.
+    pub(super) async fn begin_attempt(&self, answer: AnswerId, attempt: u32) -> Result<Writing, RedisError> {
+        let said = u64::from(attempt.saturating_sub(1)) * NUMBERS_EACH;
+        let mut writing = Writing { streams: self.clone(), answer, writer: Uuid::new_v4(), said };
         writing.begin().await?;
         Ok(writing)
     }
@@ -147,6 +156,7 @@ pub struct Writing {
     streams: AnswerStreams,
     answer: AnswerId,
     writer: Uuid,
+    /// The highest number that may have been given: without a reply nobody knows.
     said: u64,
 }
 
@@ -156,8 +166,8 @@ pub enum AppendError {
     /// Another one writes this answer by now.
     #[error("another worker writes this answer")]
     Superseded,
-    /// The server has forgotten the beginning.
-    #[error("Redis has forgotten this answer")]
+    /// The server has forgotten some of it, or has heard more than its reply said.
+    #[error("Redis knows another beginning of this answer")]
     Forgotten,
     /// There was no reply.
     #[error(transparent)]
@@ -175,6 +185,7 @@ impl Writing {
             .arg(KEPT_FOR.as_secs())
             .arg(streams.channel())
             .arg(answer.name());
+        *said += 1;
         *said = patiently(call.invoke_async(&mut streams.connection.clone())).await?;
         Ok(())
     }
@@ -191,7 +202,9 @@ impl Writing {
             .arg(KEPT_FOR.as_secs())
             .arg(MOST_EVENTS)
             .arg(streams.channel())
-            .arg(answer.name());
+            .arg(answer.name())
+            .arg(*said);
+        *said += events.len() as u64;
         for event in events {
             call.arg(serde_json::to_string(event).map_err(|_| AppendError::Forgotten)?);
         }

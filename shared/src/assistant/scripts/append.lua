@@ -1,11 +1,13 @@
 -- Adds events of an answer, numbered one after the other, unless somebody else writes it by now.
--- KEYS: stream, state. ARGV: writer, time to live (s), most events, channel, answer, events.
--- Returns the number of the last event; -1: another one writes; -2: this server has forgotten the answer.
-local writer = redis.call('hget', KEYS[2], 'writer')
-if not writer then return -2 end
-if writer ~= ARGV[1] then return -1 end
+-- KEYS: stream, state. ARGV: writer, time to live (s), most events, channel, answer, number of the last event, events.
+-- Returns the number of the last event; -1: another one writes; -2: this server has forgotten some of the answer, or has heard more of
+-- it than the writer knows of.
+local state = redis.call('hmget', KEYS[2], 'writer', 'said')
+if not state[1] then return -2 end
+if state[1] ~= ARGV[1] then return -1 end
+if tonumber(state[2]) ~= tonumber(ARGV[6]) then return -2 end
 local said
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   said = redis.call('hincrby', KEYS[2], 'said', 1)
   redis.call('xadd', KEYS[1], 'maxlen', ARGV[3], said .. '-0', 'event', ARGV[i])
 end

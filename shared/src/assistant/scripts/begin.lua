@@ -1,6 +1,6 @@
 -- Somebody begins to write an answer; whoever wrote it before may add nothing more. What was said so far is void: whoever
 -- has heard of it is told to start over. Numbers go on, also when this server has forgotten them.
--- KEYS: stream, state. ARGV: writer, a number that was given already, time to live (s), channel, answer.
+-- KEYS: stream, state. ARGV: writer, the highest number that may have been given already, time to live (s), channel, answer.
 local said = math.max(tonumber(redis.call('hget', KEYS[2], 'said') or '0'), tonumber(ARGV[2]))
 if said > 0 then
   said = said + 1

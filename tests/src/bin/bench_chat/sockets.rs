@@ -121,7 +121,11 @@ impl Hearing {
             }
             // Those without a number are not of the answer.
             let Some(seq) = message["seq"].as_u64().filter(|seq| *seq > 0) else { continue };
-            ensure!(seq == self.seq + 1, "event {seq} after {}: {message}", self.seq);
+            ensure!(
+                seq == self.seq + 1 || (kind == "restart" && seq > self.seq),
+                "event {seq} after {}: {message}",
+                self.seq
+            );
             self.seq = seq;
             match kind {
                 "chunk" => self.text.push_str(message["text"].as_str().unwrap_or_default()),

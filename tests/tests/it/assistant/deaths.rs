@@ -88,8 +88,12 @@ async fn a_worker_is_killed_in_the_middle_of_an_answer() {
     assert!(told.iter().any(|(name, _)| name == "restart"), "{told:?}");
     assert_eq!(told.last().unwrap().0, "done");
     assert_eq!(put_together(&told), WHOLE);
-    let seqs: Vec<u64> = told.iter().map(|(_, data)| data["seq"].as_u64().unwrap()).collect();
-    assert_eq!(seqs, (1..=u64::try_from(told.len()).unwrap()).collect::<Vec<_>>(), "nothing is left out");
+    let mut before = 0;
+    for (name, data) in &told {
+        let seq = data["seq"].as_u64().unwrap();
+        assert!(seq == before + 1 || (name == "restart" && seq > before), "{seq} after {before}: nothing is left out");
+        before = seq;
+    }
     other.terminate().await;
 }
 
