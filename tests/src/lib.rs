@@ -134,11 +134,20 @@ impl TestDatabase {
 
     /// Creates a private tenant.
     pub async fn tenant(&self, slug: &str) -> Tenant {
+        self.create_tenant(slug, false).await
+    }
+
+    /// Creates a tenant that visitors without an account may read, at `SLUG.localhost`.
+    pub async fn public_tenant(&self, slug: &str) -> Tenant {
+        self.create_tenant(slug, true).await
+    }
+
+    async fn create_tenant(&self, slug: &str, is_public: bool) -> Tenant {
         let new = NewTenant {
             slug: slug.parse().unwrap(),
             name: format!("Tenant {slug}"),
             hosts: vec![format!("{slug}.localhost")],
-            is_public: false,
+            is_public,
         };
         let mut transaction = self.database.untenanted().await.unwrap();
         let (tenant, _) = tenancy::create(&mut transaction, &new).await.unwrap();

@@ -25,7 +25,7 @@ use shared::{
     clock::Clock,
     knowledge::Place,
     pagination,
-    tenancy::{self, NewTenant, Tenant},
+    tenancy::{self, Tenant},
 };
 use tests::{
     TestApp, TestDatabase,
@@ -873,15 +873,7 @@ async fn no_word_of_a_request_chooses_the_tenant_but_the_credential() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_help_center_shows_anonymous_visitors_what_is_meant_for_all() {
     let app = TestApp::start().await;
-    let new = NewTenant {
-        slug: "open".parse().unwrap(),
-        name: "Open".to_owned(),
-        hosts: vec!["open.localhost".to_owned()],
-        is_public: true,
-    };
-    let mut transaction = app.db.database.untenanted().await.unwrap();
-    let (open, _) = tenancy::create(&mut transaction, &new).await.unwrap();
-    transaction.commit().await.unwrap();
+    let open = app.db.public_tenant("open").await;
     let acme = app.db.tenant("acme").await;
     let tenants = BTreeMap::from([("open", fill(&app.db, &open).await), ("acme", fill(&app.db, &acme).await)]);
     app.run_jobs().await;

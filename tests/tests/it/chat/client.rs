@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use shared::tenancy::{self, NewTenant, TenantId};
+use shared::tenancy::TenantId;
 use tests::{Settings, TestApp, fixture};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
@@ -42,15 +42,7 @@ pub(super) async fn without_worker(settings: Settings) -> TestApp {
 
 /// A public help center at `open.localhost`, where a worker runs.
 pub(super) async fn open_to_everybody(app: &TestApp) -> TenantId {
-    let new = NewTenant {
-        slug: "open".parse().unwrap(),
-        name: "Open".to_owned(),
-        hosts: vec!["open.localhost".to_owned()],
-        is_public: true,
-    };
-    let mut transaction = app.db.database.untenanted().await.unwrap();
-    let (open, _) = tenancy::create(&mut transaction, &new).await.unwrap();
-    transaction.commit().await.unwrap();
+    let open = app.db.public_tenant("open").await;
     fixture::import(&app.db, open.id, &library()).await;
     app.until_no_job_is_open().await;
     open.id
