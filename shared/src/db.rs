@@ -76,7 +76,7 @@ impl Database {
                 )
             })
             // Whoever used it may have been dropped while waiting for an answer. The pool tests it as well, without a limit.
-            .after_release(|connection, _| Box::pin(async { lives(connection).await.map(|()| true) }))
+            .after_release(|connection, _| Box::pin(async { leaves_transaction(connection).await.map(|()| true) }))
             .connect_lazy_with(options);
         Ok(Self { pool, patience: PATIENCE, notices: Notices::default() })
     }
@@ -160,6 +160,15 @@ impl Database {
 /// Asks a connection for a sign of life.
 async fn lives(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     tokio::time::timeout(SIGN_OF_LIFE, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// Ends a transaction that its pool knows nothing of: sqlx 0.9.0 rolls none back whose `BEGIN` was sent, but not answered, when
+/// whoever wanted it was dropped (its issue 4393). The next user of the connection would be in it, with its tenant, and what they
+/// write would be kept or lost with it. `ROLLBACK` alone would have the server warn of every connection that is as it should be.
+async fn leaves_transaction(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let end = sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection);
+    tokio::time::timeout(SIGN_OF_LIFE, end).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    Ok(())
 }
 
 /// A connection in use. Closed unless it answered: it would be tested before it goes back to the pool, and wait for ever.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use shared::{
@@ -716,6 +717,38 @@ async fn a_connection_forgets_the_tenant_when_its_transaction_ends() {
         drop(after);
         // The next tenant sees its own.
         assert_eq!(rows_of_another_tenant(&pool, globex.id, "articles").await, 0, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_forgets_a_transaction_whose_begin_nobody_waited_for() {
+    let db = TestDatabase::create().await;
+    let acme = filled_tenant(&db, "acme").await;
+    let (pool, mut owner) = (single(&db), db.owner().await);
+    let begins: [fn(&Database, TenantId) -> BoxFuture<'_, Result<(), sqlx::Error>>; 3] = [
+        |pool, tenant| pool.tenant(tenant).map_ok(drop).boxed(),
+        |pool, tenant| pool.tenant_snapshot(tenant).map_ok(drop).boxed(),
+        |pool, _| pool.untenanted().map_ok(drop).boxed(),
+    ];
+    for (number, begin) in begins.into_iter().enumerate() {
+        for is_answered in [false, true] {
+            let while_it_travels = Duration::from_millis(20);
+            drop(pool.registry().await.unwrap());
+            tokio::time::sleep(while_it_travels).await; // until the connection is in the pool again
+            let mut begun = begin(&pool, acme.id);
+            let _ = futures::poll!(&mut begun); // sends `BEGIN`; rarely it is answered at once, and proves nothing
+            if is_answered {
+                tokio::time::sleep(while_it_travels).await;
+            }
+            drop(begun);
+            let mut after = pool.registry().await.unwrap();
+            let state: String = sqlx::query_scalar("select state from pg_stat_activity where pid = $1")
+                .bind(backend(&mut after).await)
+                .fetch_one(&mut owner)
+                .await
+                .unwrap();
+            assert_eq!(state, "idle", "begin {number}, {is_answered}");
+        }
     }
 }
 
