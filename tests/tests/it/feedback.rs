@@ -181,18 +181,18 @@ async fn machines_leave_nothing() {
 #[tokio::test]
 async fn reports_reach_staff_once_and_are_settled() {
     let world = World::new().await;
-    let (ada, author, editor) =
-        (world.person("ada", &[]), world.person("author", &["author"]), world.person("editor", &["editor"]));
+    let (reader, author, editor) =
+        (world.person("reader", &[]), world.person("author", &["author"]), world.person("editor", &["editor"]));
     for comment in ["Step 2 is wrong.", "Step 2 and 3 are wrong."] {
         let body = json!({ "kind": "INCORRECT", "comment": comment });
-        assert_eq!(world.send(Method::POST, "articles/page/reports/", &ada, &body).await.0, StatusCode::CREATED);
+        assert_eq!(world.send(Method::POST, "articles/page/reports/", &reader, &body).await.0, StatusCode::CREATED);
     }
     let open = async || world.app.get(&format!("{API}admin/reports/?status=OPEN"), &author).await.1["results"].clone();
     let reports = open().await;
     assert_eq!(reports.as_array().unwrap().len(), 1, "the same reader and kind is one report");
     let report = &reports[0];
     assert_eq!((&report["comment"], &report["title"]), (&json!("Step 2 and 3 are wrong."), &json!("Page")));
-    assert!(!report.to_string().contains("ada"), "who reported is not told");
+    assert!(!report.to_string().contains("reader"), "who reported is not told: {report}");
     let path = format!("admin/reports/{}/", report["id"].as_str().unwrap());
     let (status, _) = world.send(Method::PATCH, &path, &author, &json!({ "status": "RESOLVED" })).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
@@ -202,7 +202,7 @@ async fn reports_reach_staff_once_and_are_settled() {
     assert_eq!((status, open().await), (StatusCode::OK, json!([])));
     // What is wrong again is a report again.
     let body = json!({ "kind": "INCORRECT" });
-    assert_eq!(world.send(Method::POST, "articles/page/reports/", &ada, &body).await.0, StatusCode::CREATED);
+    assert_eq!(world.send(Method::POST, "articles/page/reports/", &reader, &body).await.0, StatusCode::CREATED);
     assert_eq!(open().await.as_array().unwrap().len(), 1);
 }
 
