@@ -52,7 +52,7 @@ pub(super) fn registry(database: Database, queues: &QueueConfig) -> Registry {
     worker::registry(&worker::Context { database, embedders, clock: Clock::system(), history: HISTORY, assistant })
 }
 
-/// Makes vectors of which nobody asks what they mean.
+/// Makes vectors of words: texts are near to each other that have the same ones.
 struct Plain(ModelId);
 
 impl Embedder for Plain {
@@ -63,8 +63,9 @@ impl Embedder for Plain {
     fn embed(&self, texts: Vec<String>) -> BoxFuture<'_, Result<Vec<Embedding>, EmbedError>> {
         let vector = |text: String| {
             let mut values = vec![0.01; DIMENSIONS];
-            for (place, byte) in text.bytes().enumerate() {
-                values[(place * 31 + usize::from(byte)) % DIMENSIONS] += 1.0;
+            for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+                let bytes = word.to_lowercase().into_bytes().into_iter().map(usize::from);
+                values[bytes.fold(0, |sum, byte| (sum * 31 + byte) % DIMENSIONS)] += 1.0;
             }
             Embedding::new(values)
         };

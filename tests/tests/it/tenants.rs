@@ -720,12 +720,14 @@ async fn a_connection_forgets_the_tenant_when_its_transaction_ends() {
     }
 }
 
+type Begin = fn(&Database, TenantId) -> BoxFuture<'_, Result<(), sqlx::Error>>;
+
 #[tokio::test]
 async fn a_connection_forgets_a_transaction_whose_begin_nobody_waited_for() {
     let db = TestDatabase::create().await;
     let acme = filled_tenant(&db, "acme").await;
     let (pool, mut owner) = (single(&db), db.owner().await);
-    let begins: [fn(&Database, TenantId) -> BoxFuture<'_, Result<(), sqlx::Error>>; 3] = [
+    let begins: [Begin; 3] = [
         |pool, tenant| pool.tenant(tenant).map_ok(drop).boxed(),
         |pool, tenant| pool.tenant_snapshot(tenant).map_ok(drop).boxed(),
         |pool, _| pool.untenanted().map_ok(drop).boxed(),
