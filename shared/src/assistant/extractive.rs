@@ -206,9 +206,13 @@ fn overlap(question: &Question<'_>, has: impl Fn(&str) -> bool) -> f64 {
     if all > 0.0 { common / all } else { 0.0 }
 }
 
-/// Which lines seem to answer, at most so many. Code does not by itself, nor do scraps of an article that is not the best.
+/// Which lines seem to answer, at most so many. Questions answer none, code does not by itself, nor do scraps of an article that is
+/// not the best.
 fn worth_comparing(lines: &[Line<'_>], limit: usize, is_best: bool) -> Vec<usize> {
-    let speaks = |at: &usize| lines[*at].unit.block != Block::Code && (is_best || lines[*at].stems.len() >= FEW_WORDS);
+    let asks = |at: &usize| lines[*at].unit.text.trim_end().ends_with(['?', '？', '؟']);
+    let speaks = |at: &usize| {
+        lines[*at].unit.block != Block::Code && !asks(at) && (is_best || lines[*at].stems.len() >= FEW_WORDS)
+    };
     let mut order: Vec<usize> = (0..lines.len()).filter(speaks).collect();
     order.sort_by(|a, b| lines[*b].score.total_cmp(&lines[*a].score));
     order.truncate(limit);

@@ -15,7 +15,7 @@ const MOST_WORDS: u32 = 30;
 /// With so many articles and more, one is near to anything; …
 const MANY_ARTICLES: u32 = 130;
 /// … and with fewer than these, nothing was measured.
-const FEWEST_ARTICLES: u32 = 10;
+const FEWEST_ARTICLES: u32 = 50;
 
 /// What the measures count; logits.
 struct Weights {
@@ -28,6 +28,8 @@ struct Weights {
     /// Logarithm of one more than the number of words: the longer a question is, the farther it is from everything, and the
     /// smaller is the share of its words that any article has.
     words: f64,
+    /// Fewer words count as so many: that a question is short says nothing of whether it is answered.
+    fewest_words: u32,
     /// Logarithm of how many times fewer than [`MANY_ARTICLES`] there are: among few, none is near to anything by chance.
     few_articles: f64,
     /// The floor is where the sum of all is zero.
@@ -35,9 +37,10 @@ struct Weights {
 }
 
 const BY_MEANING: Weights =
-    Weights { body: 20.0, title: 18.0, coverage: 3.3, words: 5.0, few_articles: 1.0, bias: -30.6 };
+    Weights { body: 14.7, title: 10.9, coverage: 3.2, words: 3.0, fewest_words: 4, few_articles: 4.0, bias: -20.25 };
 /// Without vectors.
-const BY_WORDS: Weights = Weights { body: 0.0, title: 0.0, coverage: 8.0, words: 3.0, few_articles: 0.0, bias: -9.5 };
+const BY_WORDS: Weights =
+    Weights { body: 0.0, title: 0.0, coverage: 8.0, words: 3.0, fewest_words: 0, few_articles: 0.0, bias: -9.5 };
 /// What it adds that an article has an error code or the like of the question.
 const IDENTIFIER: f64 = 1.5;
 
@@ -59,7 +62,7 @@ pub(super) fn relevance(question: &str, found: &Found) -> f64 {
     let logit = weights.body * nearest_body.unwrap_or_default()
         + weights.title * nearest_title.unwrap_or_default()
         + weights.coverage * first.coverage
-        + weights.words * f64::from(asked_words.min(MOST_WORDS)).ln_1p()
+        + weights.words * f64::from(asked_words.clamp(weights.fewest_words, MOST_WORDS)).ln_1p()
         + weights.few_articles * (f64::from(MANY_ARTICLES) / f64::from(articles)).ln()
         + if evidence.iter().any(|evidence| evidence.has_identifier) { IDENTIFIER } else { 0.0 }
         + weights.bias;

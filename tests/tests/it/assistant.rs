@@ -4,6 +4,7 @@
 mod deaths;
 mod injections;
 mod models;
+mod own_help;
 
 use std::time::Duration;
 

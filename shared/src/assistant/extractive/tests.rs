@@ -191,6 +191,15 @@ fn scraps_of_other_articles_are_not_quoted() {
 }
 
 #[test]
+fn what_only_asks_the_same_answers_nothing() {
+    let text = "How do I reset the lamp? explains it.\n\nPress the lamp twice to reset it.";
+    assert_eq!(
+        answer("How do I reset the lamp?", &[passage(1, 1, 1.0, text)]),
+        [(1, "Press the lamp twice to reset it.".to_owned())]
+    );
+}
+
+#[test]
 fn nothing_found_is_nothing_said() {
     assert_eq!(answer("anything", &[]), []);
     assert_eq!(answer("anything", &[passage(1, 1, 1.0, "")]), []);
