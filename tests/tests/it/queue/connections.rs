@@ -208,7 +208,8 @@ async fn a_relay_that_falls_silent_keeps_its_queue_for_ten_seconds_at_most() {
     redis.silence_everything();
     test.enqueue(&Step::new("second")).await;
     let is_taken = "select exists (select from pg_stat_activity where datname = current_database()
-                    and application_name = 'helpcenter' and state = 'idle in transaction')";
+                    and application_name = 'helpcenter' and state = 'idle in transaction'
+                    and clock_timestamp() - state_change > interval '300 milliseconds')"; // not between two statements
     eventually("the job is taken", async || {
         let is_taken: bool = sqlx::query_scalar(is_taken).fetch_one(&mut test.owner).await.unwrap();
         is_taken.then_some(())
